@@ -1,0 +1,1 @@
+"""steering: picks the best appliance for each client, and says why."""

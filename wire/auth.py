@@ -1,0 +1,85 @@
+"""Who is calling: a short-lived JWT signed by the appliance (Ed25519), bound to one body.
+
+Heartbeats, inventories, plan polls, events and peer fill carry it as `Authorization: Bearer`.
+An appliance speaks only for itself: `iss` is its id, and its public key is in the fleet file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from joserfc import jws
+from joserfc.errors import JoseError
+
+from wire.errors import AuthError
+from wire.keys import SigningKey, VerifyKey, b64url
+
+LIFE_S = 60  # long enough for a slow upload, short enough to be worthless when stolen
+CLOCK_SKEW_S = 5
+BEARER = "Bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A proven caller: its appliance id, and until when the proof holds (Unix seconds)."""
+
+    appliance: str
+    exp_s: float
+
+
+def bearer(key: SigningKey, audience: str, now_s: float, body: bytes = b"") -> str:
+    """The value of the Authorization header for one request of `key.kid` (the appliance's id)."""
+    claims = {
+        "iss": key.kid,
+        "aud": audience,
+        "iat": int(now_s),
+        "exp": int(now_s) + LIFE_S,
+        "sha256": _digest(body),
+    }
+    header = {"alg": key.alg, "kid": key.kid, "typ": "JWT"}
+    payload = json.dumps(claims, separators=(",", ":")).encode()
+    return BEARER + jws.serialize_compact(header, payload, key.key, algorithms=[key.alg])
+
+
+def authenticate(
+    header: str, keys: Mapping[str, VerifyKey], audience: str, now_s: float, body: bytes = b""
+) -> Caller:
+    """Who sent this body to `audience`; raises AuthError with what did not hold."""
+    if not header.startswith(BEARER):
+        raise AuthError("the request is not signed: Authorization: Bearer is missing")
+    text = header.removeprefix(BEARER).strip()
+    claims = _claims(text, keys)
+    if claims.get("aud") != audience:
+        raise AuthError(f"the signature is for {str(claims.get('aud'))[:64]!r}, not for {audience}")
+    exp, iat = claims.get("exp"), claims.get("iat")
+    if not isinstance(exp, int | float) or not isinstance(iat, int | float):
+        raise AuthError("the signature carries no times")
+    if exp + CLOCK_SKEW_S < now_s or iat - CLOCK_SKEW_S > now_s:
+        raise AuthError("the signature is not valid at this time: compare the clocks (NTP)")
+    if exp - iat > LIFE_S:
+        raise AuthError(f"the signature lives longer than {LIFE_S} s")
+    if claims.get("sha256") != _digest(body):
+        raise AuthError("the body is not the one that was signed")
+    return Caller(str(claims["iss"]), float(exp))
+
+
+def _claims(text: str, keys: Mapping[str, VerifyKey]) -> dict[str, object]:
+    try:
+        kid = str(jws.extract_compact(text.encode()).headers().get("kid", ""))
+        key = keys.get(kid)
+        if key is None:
+            raise AuthError(f"nobody here knows the appliance {kid[:64]!r}")
+        payload = jws.deserialize_compact(text, key.key, algorithms=[key.alg]).payload
+        claims = json.loads(payload)
+    except (JoseError, ValueError, TypeError, KeyError) as exc:
+        raise AuthError("the signature does not hold") from exc
+    if not isinstance(claims, dict) or claims.get("iss") != kid:
+        raise AuthError("an appliance speaks only for itself")
+    return claims
+
+
+def _digest(body: bytes) -> str:
+    return b64url(hashlib.sha256(body).digest())

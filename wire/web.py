@@ -1,0 +1,121 @@
+"""How our HTTP APIs behave, whoever offers them: problem+json, bounded bodies, signed callers.
+
+An adapter over aiohttp's server, shared so that every service answers errors the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from wire.auth import Caller, authenticate
+from wire.codec import decode, encode
+from wire.errors import OcaError, WireError
+from wire.keys import VerifyKey
+from wire.log import get
+from wire.problem import PROBLEM_TYPE, Problem, problem_of
+
+T = TypeVar("T")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SHUTDOWN_S = 5.0  # control answers are short; whoever is still writing after this is gone
+_log = get("web")
+
+
+def problem_response(problem: Problem) -> web.Response:
+    """An RFC 9457 answer, with Retry-After where the problem has one; readable across origins."""
+    headers = {"Cache-Control": "no-store", "Access-Control-Allow-Origin": "*"}
+    if problem.retry_after_s:
+        headers["Retry-After"] = str(problem.retry_after_s)
+    return web.Response(
+        status=problem.status, body=encode(problem), content_type=PROBLEM_TYPE, headers=headers
+    )
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a problem document; a fault of ours is logged whole, told briefly."""
+    try:
+        return await handler(request)
+    except OcaError as exc:
+        if exc.status in (401, 403):
+            _log.warning("refused", path=request.path, peer=request.remote, why=str(exc))
+        return problem_response(problem_of(exc))
+    except web.HTTPException as exc:
+        if exc.status < 400:
+            raise
+        allow = exc.headers.get("Allow")
+        response = problem_response(Problem(status=exc.status, title=exc.reason))
+        if allow:
+            response.headers["Allow"] = allow
+        return response
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception:
+        _log.exception("fault", path=request.path)
+        return problem_response(Problem(status=500, title="Internal Server Error"))
+
+
+def json_response(
+    value: Any, *, status: int = 200, headers: Mapping[str, str] = {}
+) -> web.Response:
+    """A wire value as JSON, never cached unless `headers` say so."""
+    own = {"Cache-Control": "no-store", **headers}
+    return web.Response(
+        status=status, body=encode(value), content_type="application/json", headers=own
+    )
+
+
+async def read_signed(
+    request: web.Request, kind: type[T], keys: Mapping[str, VerifyKey], audience: str, what: str
+) -> tuple[Caller, T]:
+    """The caller and the typed body of a signed request; raises AuthError or WireError.
+
+    The signature is checked before the body is parsed.
+    """
+    body = await request.read()
+    caller = caller_of(request, keys, audience, body)
+    return caller, decode(kind, body, what)
+
+
+def caller_of(
+    request: web.Request, keys: Mapping[str, VerifyKey], audience: str, body: bytes = b""
+) -> Caller:
+    """Who signed this request; raises AuthError."""
+    header = request.headers.get("Authorization", "")
+    return authenticate(header, keys, audience, time.time(), body)
+
+
+def listen_address(text: str, what: str) -> tuple[str, int]:
+    """`HOST:PORT` or `[V6]:PORT` as a pair; raises WireError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise WireError(what, "", f"{text!r} is not HOST:PORT", hint="such as 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+async def serve_until_stopped(listeners: Mapping[str, web.Application]) -> None:
+    """Start → serve → drain → stop: each `HOST:PORT` with its application, until SIGTERM/SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    runners: list[web.AppRunner] = []
+    try:
+        for address, app in listeners.items():
+            host, port = listen_address(address, "listen")
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+            runners.append(runner)
+            await runner.setup()
+            await web.TCPSite(runner, host, port, reuse_address=True).start()
+            _log.info("listening", address=address)
+        await stop.wait()
+        _log.info("stopping")
+    finally:
+        for runner in runners:
+            await runner.cleanup()
