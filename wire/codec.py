@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -16,14 +17,14 @@ BODY_BYTES_MAX = 256 * 1024 * 1024
 
 
 @cache
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+def _decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
 def decode(kind: type[T], raw: bytes, what: str) -> T:
     """Read JSON `raw` as a `kind`; raises WireError naming `what` and the field that is wrong."""
     try:
-        value: T = _decoder(kind).decode(raw)
+        value: T = _decoder(cast(Hashable, kind)).decode(raw)
         return value
     except msgspec.DecodeError as exc:
         raise blame(what, exc) from exc

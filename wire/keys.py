@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OctKey, OKPKey
 
 from wire.errors import WireError
+
+# RFC 9864 renames EdDSA over Ed25519 to "Ed25519"; RFC 9246's implementations know "EdDSA" only.
+warnings.filterwarnings("ignore", "EdDSA is deprecated", SecurityWarning)
 
 Key = OKPKey | ECKey | OctKey
 
