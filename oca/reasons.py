@@ -1,0 +1,76 @@
+"""Why a connection ended and why a request was refused: each reason is named once, and is a metric.
+
+Pure. The names become slots of the shared counters (oca.counters), label by label.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Close(StrEnum):
+    """Every way a connection ends; the value is the label `reason` of `oca_closes_total`."""
+
+    CLIENT_DONE = "client_done"  # the peer closed between requests: the ordinary end
+    CLIENT_CLOSED_EARLY = "client_closed_early"  # FIN in the middle of a head or body of its own
+    CLIENT_RESET = "client_reset"  # RST or another socket error
+    ASKED = "connection_close"  # the request (or HTTP/1.0) asked for a close
+    BAD_REQUEST = "bad_request"  # answered with an error after which framing cannot be trusted
+    HEAD_TIMEOUT = "head_timeout"
+    BODY_TIMEOUT = "body_timeout"
+    IDLE = "idle_timeout"
+    SEND_STALLED = "send_stalled"
+    RESPONSE_TIMEOUT = "response_timeout"
+    SHORT_FILE = "short_file"  # the file became shorter than the head promised
+    FILE_ERROR = "file_error"
+    REQUEST_LIMIT = "request_limit"
+    DRAIN = "drain"
+    DRAIN_FORCED = "drain_forced"
+    TOO_MANY = "too_many_connections"
+    TOO_MANY_FROM_ADDRESS = "too_many_from_address"
+    INTERNAL = "internal_error"
+
+
+class Refusal(StrEnum):
+    """Why a request got 403; the value is the label `reason` of `oca_refusals_total`."""
+
+    NO_TOKEN = "no_token"
+    MALFORMED = "token_malformed"
+    BAD_SIGNATURE = "token_bad_signature"
+    UNKNOWN_KEY = "token_unknown_key"
+    EXPIRED = "token_expired"
+    NOT_YET = "token_not_yet_valid"
+    URI_MISMATCH = "token_other_uri"
+    CLAIM = "token_claim"
+    ADDRESS = "token_other_address"
+    PEER_UNKNOWN = "peer_unknown"
+    PEER_BAD = "peer_bad_token"
+    NOT_ANNOUNCED = "client_not_announced"
+
+
+RESPONSE_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+CONNECTIONS_OPEN = "oca_connections_open"
+
+SLOT_NAMES: tuple[str, ...] = (
+    "oca_requests_total",
+    "oca_body_bytes_total",
+    "oca_fill_body_bytes_total",
+    "oca_unacked_bytes_total",
+    "oca_connections_total",
+    CONNECTIONS_OPEN,
+    *(f'oca_responses_total{{class="{c}"}}' for c in RESPONSE_CLASSES),
+    *(f'oca_closes_total{{reason="{r.value}"}}' for r in Close),
+    *(f'oca_refusals_total{{reason="{r.value}"}}' for r in Refusal),
+)
+"""The samples of one worker, as Prometheus writes them; order is free, names are the contract."""
+
+SLOT: dict[str, int] = {name: i for i, name in enumerate(SLOT_NAMES)}
+CLOSE_SLOT: dict[Close, int] = {r: SLOT[f'oca_closes_total{{reason="{r.value}"}}'] for r in Close}
+REFUSAL_SLOT: dict[Refusal, int] = {
+    r: SLOT[f'oca_refusals_total{{reason="{r.value}"}}'] for r in Refusal
+}
+CLASS_SLOT: tuple[int, ...] = (
+    0,
+    *(SLOT[f'oca_responses_total{{class="{c}"}}'] for c in RESPONSE_CLASSES),
+)
+"""Slot by `status // 100` (index 0 unused)."""
