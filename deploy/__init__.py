@@ -1,0 +1,1 @@
+"""What sets the system up on machines; nothing here is imported by a service."""

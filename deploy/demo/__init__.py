@@ -1,0 +1,1 @@
+"""The demonstration: two films, three sites, five appliances, one night, two accidents."""
