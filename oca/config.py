@@ -1,0 +1,152 @@
+"""What an operator may set for one appliance: a TOML file, every knob with unit, bounds and reason.
+
+Pure: reading the file is the caller's work. Paths may be relative to the file's own folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Literal
+
+from wire.errors import WireError
+from wire.ids import ApplianceId
+from wire.keys import VerifyKey, parse_verify_key
+from wire.knobs import knob, read_config, required
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a peer may take. Each one that runs out closes with a reason of its own."""
+
+    head_s: float = knob(
+        4.0, low=0.5, high=60, why="A head is one packet; whoever takes longer holds a slot."
+    )
+    body_s: float = knob(
+        4.0, low=0.5, high=60, why="We serve files: a request body is only drained, never needed."
+    )
+    idle_s: float = knob(
+        60.0, low=1, high=3600, why="Players pause between segments; a new handshake costs them."
+    )
+    send_stalled_s: float = knob(
+        30.0, low=1, high=600, why="No byte taken for this long: the player is gone or frozen."
+    )
+    response_s: float = knob(
+        3600.0, low=10, high=86_400, why="Even a slow client gets a long range within an hour."
+    )
+    linger_s: float = knob(
+        2.0, low=0.1, high=4.5, why="So that a refused client reads the answer and not a reset."
+    )
+    drain_s: float = knob(
+        30.0, low=0, high=3600, why="On SIGTERM what is being sent may be finished within this."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one worker spends on its peers."""
+
+    connections: int = knob(
+        16_000, low=16, high=1_000_000, why="Below the usual 20,000 open files of a process."
+    )
+    connections_per_address: int = knob(
+        8_192, low=1, high=1_000_000, why="Carrier NAT puts thousands of viewers on one address."
+    )
+    requests_per_connection: int = knob(
+        1_000_000, low=1, high=10**9, why="Lets a drained box shed even its most faithful clients."
+    )
+    memory_files_bytes: int = knob(
+        64 * 1024 * 1024, low=0, high=2**40, why="Small hot files are sent with their head at once."
+    )
+    open_files: int = knob(
+        2_048, low=16, high=500_000, why="Descriptors kept open; the rest are opened when asked."
+    )
+    tokens: int = knob(
+        65_536, low=16, high=10**7, why="A token is verified once, then remembered (~300 bytes)."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """The appliance's own errands: its plan, its heartbeats, its counts, its filling."""
+
+    fill: str = knob("", why="Base URL of `fill serve`; empty: no plan, no events.")
+    steering: list[str] = knob([], why="Base URLs of every steering replica; all are told.")
+    key_file: str = knob("", why="PEM file of the box's own Ed25519 key; it signs all it says.")
+    plan_keys: dict[str, str] = knob({}, why="Who may sign plans: kid → `ed25519:…`.")
+    routes_file: str = knob("", why="Announced prefixes, as the fleet's routers told them.")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One appliance, or the origin's server."""
+
+    id: ApplianceId = required("The name in the fleet file; also the pathway id in manifests.")
+    store: str = required("Folder of what is stored: `a/<asset>/…`; owned by this appliance alone.")
+    run: str = required("Folder for counters, outbox and accepted plan; survives restarts.")
+    listen: str = knob("0.0.0.0:8080", why="HOST:PORT for players; one port on all hosts.")
+    admin: str = knob("", why="HOST:PORT for /metrics and /healthz; never the public one.")
+    scheme: Literal["http", "https"] = knob(
+        "http", why="The scheme in signed URLs; `https` when something in front ends TLS."
+    )
+    role: Literal["appliance", "origin"] = knob(
+        "appliance", why="The origin holds everything, fetches nothing, serves everybody."
+    )
+    clients: Literal["announced", "any"] = knob(
+        "announced", why="Serve only clients inside prefixes announced to this site; any: labs."
+    )
+    workers: int = knob(0, low=0, high=512, why="Data-plane processes; 0: one per core.")
+    token_keys: dict[str, str] = knob(
+        {}, why="Who may sign URLs: kid → `es256:…`, `ed25519:…` or `hs256:…` (stand-alone)."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = knob(
+        "info", why="Refusals and closes are logged at info and below."
+    )
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    agent: Agent = field(default_factory=Agent)
+
+    @property
+    def serves_anybody(self) -> bool:
+        """Whether clients outside the announced prefixes are served as well."""
+        return self.clients == "any" or self.role == "origin"
+
+    def verify_keys(self) -> dict[str, VerifyKey]:
+        """The keys that may have signed a URL, by kid; raises WireError naming the bad one."""
+        return {
+            kid: parse_verify_key(text, f"token_keys.{kid}")
+            for kid, text in self.token_keys.items()
+        }
+
+
+def read(raw: bytes, what: str) -> Config:
+    """Read the TOML of one appliance; `what` is the file's name. Raises WireError with the field.
+
+    Relative paths come back joined to the folder of `what`.
+    """
+    config = read_config(Config, raw, what)
+    for name in ("listen", "admin"):
+        text = getattr(config, name)
+        if text or name == "listen":
+            split_address(text, f"{what}: {name}")
+    config.verify_keys()
+    for name in ("store", "run"):
+        _rebase(config, name, what)
+    for name in ("key_file", "routes_file"):
+        _rebase(config.agent, name, what)
+    return config
+
+
+def _rebase(section: object, name: str, what: str) -> None:
+    value: str = getattr(section, name)
+    if value:
+        object.__setattr__(section, name, str(PurePath(what).parent / value))
+
+
+def split_address(text: str, what: str) -> tuple[str, int]:
+    """`HOST:PORT` or `[V6]:PORT` → (host, port); raises WireError naming `what`."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise WireError(what, "", f"{text!r} is not HOST:PORT", hint="127.0.0.1:8080 or [::]:8080")
+    return host, int(port)
