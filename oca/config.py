@@ -5,7 +5,7 @@ Pure: reading the file is the caller's work. Paths may be relative to the file's
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Literal
 
@@ -130,17 +130,18 @@ def read(raw: bytes, what: str) -> Config:
         if text or name == "listen":
             split_address(text, f"{what}: {name}")
     config.verify_keys()
-    for name in ("store", "run"):
-        _rebase(config, name, what)
-    for name in ("key_file", "routes_file"):
-        _rebase(config.agent, name, what)
-    return config
+    folder = PurePath(what).parent
+    agent = replace(
+        config.agent,
+        key_file=_inside(folder, config.agent.key_file),
+        routes_file=_inside(folder, config.agent.routes_file),
+    )
+    store, run = _inside(folder, config.store), _inside(folder, config.run)
+    return replace(config, store=store, run=run, agent=agent)
 
 
-def _rebase(section: object, name: str, what: str) -> None:
-    value: str = getattr(section, name)
-    if value:
-        object.__setattr__(section, name, str(PurePath(what).parent / value))
+def _inside(folder: PurePath, path: str) -> str:
+    return str(folder / path) if path else ""
 
 
 def split_address(text: str, what: str) -> tuple[str, int]:
