@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from wire.ids import ApplianceId, AssetId, Count, SiteId
+from wire.ids import ApplianceId, AssetId, Count, HomeId, SiteId
 
 ROWS_MAX = 100_000  # ~5 MB of JSON: a minute of a busy box, in one request
 
@@ -23,7 +23,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     asset: AssetId
-    home: SiteId | Literal[""]
+    home: HomeId
     minute: Count
     bytes: Count
 

@@ -11,6 +11,8 @@ from msgspec import Meta
 # allows ([a-zA-Z0-9._-]); lower case only, so that it can be a host name as well.
 ApplianceId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z")]
 SiteId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z")]
+# The home site of a client, or "" where nobody knows it (a stand-alone box, say).
+HomeId = Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9._-]{0,62})?\Z")]
 TitleId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
 
 # Dense integers given by the catalogue, never reused; 32 bits, so that a roaring bitmap holds them.

@@ -100,7 +100,8 @@ def public_text(key: SigningKey) -> str:
 
 
 def new_private_pem(alg: str = "ed25519") -> bytes:
-    """A fresh private key in PEM: `ed25519` (services, plans) or `es256` (tokens)."""
+    """A fresh private key in PEM: `ed25519` (services, plans) or `es256` (tokens); raises WireError
+    for any other kind."""
     private: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
     if alg == "ed25519":
         private = ed25519.Ed25519PrivateKey.generate()

@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from wire.ids import ApplianceId, AssetId, Count, Share, SiteId, SiteKind, TitleId
+from wire.ids import ApplianceId, AssetId, Count, HomeId, Share, SiteId, SiteKind, TitleId
 
 
 class Reason(StrEnum):
@@ -59,20 +59,21 @@ class SteerAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     version: Literal[1] = 1
     title: TitleId
-    home: SiteId | Literal[""]
+    home: HomeId
     ttl_s: Annotated[int, Meta(ge=1)]
     places: tuple[Place, ...]
     assets: tuple[AssetUrls, ...]
     stale: bool = False
 
 
-class ContentSteering(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The steering manifest of HLS and DASH (ETSI TS 103 998): same body for both."""
+class ContentSteering(msgspec.Struct, frozen=True, kw_only=True):
+    """The steering manifest of HLS and DASH (ETSI TS 103 998): same body for both; an id that a
+    player does not know is ignored by it."""
 
     version: Literal[1] = msgspec.field(name="VERSION", default=1)
     ttl_s: int = msgspec.field(name="TTL")
     priority: tuple[str, ...] = msgspec.field(name="PATHWAY-PRIORITY")
-    reload_uri: str = msgspec.field(name="RELOAD-URI", default="")
+    reload_uri: str | UnsetType = msgspec.field(name="RELOAD-URI", default=UNSET)
 
 
 class BoxVerdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +106,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     client: str
     asset: AssetId | None
     title: TitleId
-    home: SiteId | Literal[""]
+    home: HomeId
     stale: bool
     sites: tuple[SiteVerdict, ...]
     chosen: tuple[Place, ...]

@@ -21,7 +21,7 @@ from joserfc.errors import JoseError
 
 from wire.codec import encode
 from wire.errors import ForbiddenError
-from wire.ids import SiteId
+from wire.ids import HomeId
 from wire.keys import SigningKey, VerifyKey, b64url
 
 PACKAGE = "URISigningPackage"
@@ -66,7 +66,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     iat: float = 0
     nbf: float = 0
     jti: str = ""
-    home: SiteId | Literal[""] = ""
+    home: HomeId = ""
 
 
 def scope_of(assets: Iterable[int]) -> str:

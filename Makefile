@@ -1,0 +1,41 @@
+# Two commands matter: `make demo` (the whole story on real video) and `make test`.
+# Both set up what they need; nothing has to be prepared.
+
+PYTHON := .venv/bin/python
+ARGS ?=
+
+.PHONY: help demo test lint soak setup setup-test clean
+help:
+	@echo "make demo             the whole story on real video; stays up with a page to watch"
+	@echo "make demo ARGS=--once ends after the story; exit 0 only if every check held"
+	@echo "make test             set up, lint, type-check and run every test (under 10 minutes)"
+	@echo "make soak             the long versions of the tests"
+	@echo "make lint             ruff and mypy alone"
+	@echo "make docs             rewrite what is generated (docs/KNOBS.md)"
+
+setup:
+	@sh deploy/setup.sh demo
+
+setup-test:
+	@sh deploy/setup.sh test
+
+demo: setup
+	@$(PYTHON) -m deploy.demo.story $(ARGS)
+
+test: setup-test lint
+	@$(PYTHON) -m pytest -m "not soak" $(ARGS)
+
+soak: setup-test
+	@$(PYTHON) -m pytest -m soak --timeout 7200 $(ARGS)
+
+lint: setup-test
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+.PHONY: docs
+docs: setup-test
+	@$(PYTHON) -m docs.knobs > docs/KNOBS.md
+
+clean:
+	rm -rf var .venv node_modules
