@@ -66,7 +66,7 @@ FILMS = (
     Film(
         "colony",
         "Colony",
-        f"life=s=284x160:rate=8:mold=12:ratio=0.33:seed=11:stitch=1:"
+        "life=s=284x160:rate=8:mold=12:ratio=0.33:seed=11:stitch=1:"
         "death_color=#d04878:life_color=#ffd978:mold_color=#0c1838",
         _chord(220.0, 261.63, 329.63, swell_hz=0.17),
     ),
