@@ -73,11 +73,13 @@ class TitleAsset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Title(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person watches: its assets, and the asset that holds its manifests (if it has one)."""
+    """What a person watches: its assets, and the asset that holds its manifests (if it has one),
+    with the names of those manifests' files."""
 
     id: TitleId
     assets: tuple[TitleAsset, ...]
     manifest: AssetId | None = None
+    manifests: tuple[FileName, ...] = ()
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +109,11 @@ class TitleIndex(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _title(title_id: str, group: list[Asset]) -> Title:
-    manifests = [asset.id for asset in group if asset.kind is AssetKind.MANIFEST]
+    newest = max(
+        (asset for asset in group if asset.kind is AssetKind.MANIFEST),
+        key=lambda asset: asset.id,
+        default=None,
+    )
     return Title(
         id=title_id,
         assets=tuple(
@@ -115,5 +121,6 @@ def _title(title_id: str, group: list[Asset]) -> Title:
             for asset in group
             if asset.kind is not AssetKind.MANIFEST
         ),
-        manifest=max(manifests, default=None),
+        manifest=newest.id if newest else None,
+        manifests=tuple(file.name for file in newest.files) if newest else (),
     )
