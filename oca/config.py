@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Literal
 
+from oca.agent.knobs import Agent, Fill
+from oca.agent.window import parse_window
 from wire.errors import WireError
 from wire.ids import ApplianceId
 from wire.keys import VerifyKey, parse_verify_key
@@ -67,17 +69,6 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Agent:
-    """The appliance's own errands: its plan, its heartbeats, its counts, its filling."""
-
-    fill: str = knob("", why="Base URL of `fill serve`; empty: no plan, no events.")
-    steering: list[str] = knob([], why="Base URLs of every steering replica; all are told.")
-    key_file: str = knob("", why="PEM file of the box's own Ed25519 key; it signs all it says.")
-    plan_keys: dict[str, str] = knob({}, why="Who may sign plans: kid → `ed25519:…`.")
-    routes_file: str = knob("", why="Announced prefixes, as the fleet's routers told them.")
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """One appliance, or the origin's server."""
 
@@ -105,6 +96,7 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     agent: Agent = field(default_factory=Agent)
+    fill: Fill = field(default_factory=Fill)
 
     @property
     def serves_anybody(self) -> bool:
@@ -130,6 +122,7 @@ def read(raw: bytes, what: str) -> Config:
         if text or name == "listen":
             split_address(text, f"{what}: {name}")
     config.verify_keys()
+    parse_window(config.fill.window, f"{what}: fill.window")
     folder = PurePath(what).parent
     agent = replace(
         config.agent,

@@ -1,0 +1,145 @@
+"""A file on its way in: appended to, checked while it grows, and given its name when it is whole.
+
+xxh3-128 over each chunk finds wrong bytes early, so that only the chunk is fetched again; SHA-256
+over the whole is what fill trusts. All calls block; one thread at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import xxhash
+
+from wire.catalogue import CHUNK_BYTES, File
+from wire.errors import OcaError
+
+READ_BYTES = 1024 * 1024
+
+
+class StoreError(OcaError):
+    """A disk refused. `errno` is the system's number: ENOSPC (full), EIO (broken), …"""
+
+    def __init__(self, detail: str, number: int) -> None:
+        """`detail` names the path; `number` is an errno."""
+        self.errno = number
+        super().__init__(detail)
+
+
+class WrongBytes(OcaError):
+    """What came is not what the catalogue says; what is wrong has been cut off again."""
+
+
+@contextmanager
+def blame(path: Path) -> Iterator[None]:
+    """Translate OSError into StoreError naming `path`."""
+    try:
+        yield
+    except OSError as exc:
+        raise StoreError(f"{path}: {exc.strerror or exc}", exc.errno or 0) from exc
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes | memoryview, /) -> object: ...
+    def hexdigest(self) -> str: ...
+
+
+class PartFile:
+    """`path` grows; `seal` renames it to `final`. `offset` is what is there and believed so far."""
+
+    def __init__(self, path: Path, final: Path, file: File) -> None:
+        """Nothing is opened yet: `resume` does that."""
+        self.path, self.final, self.file = path, final, file
+        self._fd = -1
+        self._reset()
+
+    def resume(self) -> int:
+        """Open the file, check again what an earlier life left, and return where to go on.
+
+        Raises StoreError.
+        """
+        with blame(self.path):
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._reset()
+            try:
+                while data := os.pread(self._fd, READ_BYTES, self.offset):
+                    self._digest(data)
+            except WrongBytes:
+                pass
+            os.ftruncate(self._fd, self.offset)
+        return self.offset
+
+    def write(self, pieces: Iterable[bytes]) -> None:
+        """Append; raises WrongBytes (and falls back to the last good chunk) or StoreError."""
+        for data in pieces:
+            with blame(self.path):
+                at = self.offset
+                view = memoryview(data)
+                while view:
+                    count = os.pwrite(self._fd, view, at)
+                    view, at = view[count:], at + count
+            self._digest(data)
+
+    def restart(self) -> None:
+        """Forget all that came; raises StoreError."""
+        self._reset()
+        with blame(self.path):
+            os.ftruncate(self._fd, 0)
+
+    def seal(self) -> None:
+        """Verify size and SHA-256, sync, give the file its name.
+
+        Raises WrongBytes (and begins again from nothing) or StoreError.
+        """
+        if self.offset != self.file.bytes or self._sha.hexdigest() != self.file.sha256:
+            self.restart()
+            raise WrongBytes(f"{self.file.name}: SHA-256 is not the catalogue's")
+        with blame(self.path):
+            os.ftruncate(self._fd, self.offset)
+            os.fsync(self._fd)
+            self.path.rename(self.final)
+
+    def close(self) -> None:
+        """Let go of the descriptor; what was written stays for the next `resume`."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _reset(self) -> None:
+        self.offset = self._good_offset = 0
+        self._sha = hashlib.sha256()
+        self._good_sha = self._sha.copy()
+        self._chunk: _Hash = xxhash.xxh3_128()
+
+    def _digest(self, data: bytes) -> None:
+        """Take `data` at `offset` into the hashes; raises WrongBytes at a chunk that is wrong."""
+        if self.offset + len(data) > self.file.bytes:
+            self._fall_back()
+            raise WrongBytes(f"{self.file.name}: more bytes than the catalogue says")
+        view = memoryview(data)
+        while view:
+            piece = view[: CHUNK_BYTES - self.offset % CHUNK_BYTES]
+            self._sha.update(piece)
+            self._chunk.update(piece)
+            self.offset += len(piece)
+            view = view[len(piece) :]
+            if self.offset % CHUNK_BYTES == 0 or self.offset == self.file.bytes:
+                self._end_chunk()
+
+    def _end_chunk(self) -> None:
+        number = (self.offset - 1) // CHUNK_BYTES
+        chunks = self.file.chunks
+        if number < len(chunks) and self._chunk.hexdigest() != chunks[number]:
+            self._fall_back()
+            raise WrongBytes(f"{self.file.name}: chunk {number} is not the catalogue's")
+        self._good_offset, self._good_sha = self.offset, self._sha.copy()
+        self._chunk = xxhash.xxh3_128()
+
+    def _fall_back(self) -> None:
+        """Back to the end of the last good chunk. The tail is overwritten, or cut on resume."""
+        self.offset, self._sha = self._good_offset, self._good_sha.copy()
+        self._chunk = xxhash.xxh3_128()
