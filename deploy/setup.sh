@@ -80,7 +80,7 @@ make_venv() {
     elif command -v virtualenv >/dev/null 2>&1; then
         quietly "virtualenv" virtualenv --quiet -p python3 "$VENV"
     else
-        say "python3-venv is missing; installing it from Debian"
+        is_root && say "python3-venv is missing; installing it from Debian"
         debian python3-venv
         quietly "python3 -m venv" python3 -m venv "$VENV"
     fi
