@@ -53,6 +53,7 @@ class Failed:
     """One request that failed; `got_bytes` of `want_bytes` had arrived."""
 
     pathway: str
+    host: str
     reason: str
     at_s: float
     got_bytes: int
@@ -75,9 +76,9 @@ class Diary:
     gave_up: str = ""
 
     def segments_by(self, since_s: float = 0.0) -> Counter[str]:
-        """Video segments by pathway, of those that were complete after `since_s`."""
+        """Video segments by serving host, of those that were complete after `since_s`."""
         return Counter(
-            one.pathway
+            one.host
             for one in self.got
             if one.kind == "video" and one.index >= 0 and one.ended_s >= since_s
         )
@@ -88,7 +89,7 @@ class InFlight:
     """What a viewer is receiving right now."""
 
     kind: str
-    pathway: str
+    host: str
     got_bytes: int
     want_bytes: int
 
@@ -196,7 +197,7 @@ class Player:
             except FetchError as exc:
                 now_s = self.now_s()
                 self.diary.failed.append(
-                    Failed(pathway, exc.reason, now_s, exc.got_bytes, exc.want_bytes)
+                    Failed(pathway, exc.host, exc.reason, now_s, exc.got_bytes, exc.want_bytes)
                 )
                 self._pathways.penalise(pathway, now_s)
                 if now_s - since_s > GIVE_UP_S:
@@ -223,7 +224,7 @@ class Player:
 
         def on_bytes(host: str, got_bytes: int, want_bytes: int) -> None:
             if self._watcher is not None:
-                self._watcher(self, InFlight(kind, pathway, got_bytes, want_bytes))
+                self._watcher(self, InFlight(kind, host, got_bytes, want_bytes))
 
         started_s = self.now_s()
         answer = await self.client.get(url, on_bytes)

@@ -136,7 +136,7 @@ async def test_a_film_plays_from_the_first_pathway_and_every_byte_is_counted(cdn
     client = Client(CLIENT)
     player, diary = await play(cdn, client)
     assert diary.ended and not diary.wrong and not diary.failed
-    assert diary.segments_by() == {"a1": SEGMENTS}
+    assert diary.segments_by() == {BOXES["a1"]: SEGMENTS}
     assert client.delivered == cdn.sent
     assert player.stalls == []
 
@@ -166,7 +166,7 @@ async def test_playback_goes_on_from_the_next_pathway(cdn: FakeCdn, trouble: str
     player, diary = await play(cdn, client)
     assert diary.ended
     assert [one.pathway for one in diary.failed] == ["a1"]
-    assert diary.segments_by()["a2"] >= SEGMENTS - 4
+    assert diary.segments_by()[BOXES["a2"]] >= SEGMENTS - 4
     assert client.delivered == cdn.sent, "the part that arrived before the end counts as well"
     assert bool(diary.wrong) == (trouble == "lie")
     assert max((stall.duration_s for stall in player.stalls), default=0.0) < 0.5
@@ -178,7 +178,7 @@ async def test_steering_moves_a_player(cdn: FakeCdn) -> None:
     client = Client(CLIENT, line_bps=4_000_000)
     _, diary = await play(cdn, client)
     assert diary.steering_asked >= 1
-    assert diary.segments_by()["a2"] >= SEGMENTS - 1
+    assert diary.segments_by()[BOXES["a2"]] >= SEGMENTS - 1
 
 
 async def test_bytes_on_the_way_when_a_viewer_leaves_are_counted(cdn: FakeCdn) -> None:
