@@ -68,7 +68,7 @@ def make_media(target: Path, progress: Progress, films: tuple[Film, ...] = FILMS
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    asyncio.run(_encode_all(ffmpeg, font, films, partial, progress))
+    asyncio.run(encode_films(ffmpeg, font, films, partial, progress))
     write_synthetic(partial)
     (partial / STAMP).write_text(digest)
     shutil.rmtree(target, ignore_errors=True)
@@ -86,9 +86,10 @@ def write_synthetic(target: Path, count: int = synthetic.COUNT) -> None:
             (folder / part.name).write_bytes(synthetic.content(title, part))
 
 
-async def _encode_all(
+async def encode_films(
     ffmpeg: str, font: str | None, films: tuple[Film, ...], target: Path, progress: Progress
 ) -> None:
+    """Encode `films` side by side into `target/<title>/…`; raises EncodeError."""
     async with asyncio.TaskGroup() as group:
         for film in films:
             group.create_task(_encode(ffmpeg, font, film, target / film.title, progress))

@@ -21,13 +21,14 @@ FORECAST = "forecast.csv"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run's folder, and the demand expected of each home site in bytes by asset."""
+    """One run's folder, what there is, and the bytes expected by home site and asset."""
 
     folder: Path
     media: Path
     catalogue: Catalogue
     total_bytes: int
     forecast: Mapping[str, Mapping[int, float]]
+    plan_key: str
 
     def config(self, name: str) -> str:
         """The path of a configuration file."""
@@ -46,7 +47,7 @@ def lay_out(folder: Path, media: Path, catalogue: Catalogue, evening_bytes: int,
     forecast = {
         isp.site: scaled(demand_bytes(catalogue, isp.site), evening_bytes) for isp in layout.ISPS
     }
-    run = Run(folder, media, catalogue, total, forecast)
+    run = Run(folder, media, catalogue, total, forecast, keys.plan)
     _write_forecast(run, day)
     (folder / "fleet.toml").write_text(layout.fleet_file(keys.boxes, total))
     (folder / "steering.toml").write_text(layout.steering_config())

@@ -11,9 +11,10 @@ PENALTY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Playback stood still: at which position of the film, and for how long, in seconds."""
+    """Playback stood still: where in the film, since when, and for how long, in seconds."""
 
     position_s: float
+    began_s: float
     duration_s: float
 
 
@@ -35,7 +36,8 @@ class BufferClock:
         """A segment of `duration_s` is complete in the buffer; the first one starts playback."""
         self._advance(now_s)
         if self._empty_since_s is not None:
-            self.stalls.append(Stall(self._position_s, now_s - self._empty_since_s))
+            since_s = self._empty_since_s
+            self.stalls.append(Stall(self._position_s, since_s, now_s - since_s))
             self._empty_since_s = None
         self._seen_s = now_s
         self._buffered_end_s += duration_s

@@ -128,7 +128,7 @@ class Player:
         """Every stall so far, the one that goes on included."""
         now_s = self.now_s()
         open_s = self.clock.stalled_for_s(now_s)
-        going_on = [Stall(self.clock.position_s(now_s), open_s)] if open_s else []
+        going_on = [Stall(self.clock.position_s(now_s), now_s - open_s, open_s)] if open_s else []
         return [*self.clock.stalls, *going_on]
 
     async def play(self, until_s: float = float("inf")) -> Diary:
