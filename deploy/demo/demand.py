@@ -81,7 +81,7 @@ def draw(
 def _chart(titles: Sequence[str], home: str) -> dict[str, int]:
     """Title → rank at this home: the films first, the rest by common fame and local taste."""
     films = [film.title for film in FILMS if film.title in titles]
-    if _digest(home)[0] % 2:
+    if _digest(home)[4] % 2:  # a byte in which the demo's two homes differ
         films.reverse()
     rest = [title for title in titles if title not in films]
     fame = {title: at for at, title in enumerate(sorted(rest, key=_digest))}

@@ -24,6 +24,7 @@ from wire.auth import bearer
 from wire.codec import decode
 from wire.errors import WireError
 from wire.keys import parse_private_key, parse_verify_key
+from wire.offload import OffloadReport
 from wire.plan import Plan, open_plan
 from wire.steer import BoxState, FleetState
 
@@ -31,7 +32,7 @@ BIN = Path(sys.executable).parent
 ASK_S = 2.0
 LOOK_AGAIN_S = 0.1
 COMMAND_S = 60
-IN_SERVICE = "in_service"
+IN_SERVICE = "in service"
 
 
 class StageError(Exception):
@@ -94,9 +95,22 @@ class Stage:
         }
 
     def event_totals(self) -> Bytes:
-        """The bytes in fill's books by (home site, serving box)."""
-        raw = ask(f"http://{layout.FILL_ADMIN}/v1/totals")
-        return Counter({(row["home"], row["appliance"]): row["bytes"] for row in json.loads(raw)})
+        """The bytes in fill's books by (home site, serving box), of viewers in the ISPs.
+
+        Bytes without a home are steering's own: it fetches the manifests from the origin."""
+        raw = ask(f"http://{layout.FILL_ADMIN}/v1/offload")
+        try:
+            report = decode(OffloadReport, raw, "offload report")
+        except WireError as exc:
+            raise StageError(f"fill's books cannot be read: {exc}") from exc
+        return Counter(
+            {
+                (home, box): size
+                for home, one in report.homes.items()
+                for box, size in one.by_appliance.items()
+                if home
+            }
+        )
 
     def all_hold(self, plans: Mapping[str, Plan]) -> bool:
         """Whether every box has taken its plan, holds all of it, and steering knows so."""

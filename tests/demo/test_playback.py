@@ -23,7 +23,7 @@ def test_a_stall_is_recorded_with_its_place_and_length_when_it_ends() -> None:
     clock = BufferClock(buffer_max_s=10.0)
     clock.append(4.0, now_s=0.0)
     clock.append(4.0, now_s=6.5)
-    assert clock.stalls == [Stall(position_s=4.0, duration_s=2.5)]
+    assert clock.stalls == [Stall(position_s=4.0, began_s=4.0, duration_s=2.5)]
     assert clock.position_s(7.5) == 5.0
 
 
