@@ -1,0 +1,243 @@
+"""What players ask: JSON answers, Content Steering manifests, rewritten manifests.
+
+An adapter over aiohttp: reads the request, asks the engine, writes the answer and one log record.
+All of it answers any origin (CORS) and is never cached; nothing here answers 429 (hls.js would
+never ask again).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from aiohttp import web
+
+from steering import dash, hls
+from steering.address import Client, parse_client
+from steering.decide import Decision
+from steering.engine import Engine, Moment, listed_uri
+from steering.forwarded import Network, client_of
+from steering.metrics import Metrics
+from wire.catalogue import Title
+from wire.errors import NotFoundError, PeerError, UnavailableError, WireError
+from wire.ids import ASSET_ID_MAX
+from wire.log import get
+from wire.web import json_response
+
+LISTED_MAX = 64  # pathways in one manifest; ours list the configured few and the origin
+LOGGED_MAX = 32  # boxes passed over that one log record names
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "*",
+    "Cache-Control": "no-store",
+}
+PREFLIGHT = {
+    **CORS,
+    "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Max-Age": "86400",
+}
+
+_PATHWAY = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?\Z|\[[0-9A-Fa-f:.]+\](:\d{1,5})?\Z")
+_TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+_log = get("api")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class GoneError(PeerError):
+    """The title is no more: players stop asking (410 in HLS and DASH Content Steering)."""
+
+    status = 410
+
+
+class ManifestSource(Protocol):
+    """Where the origin's manifests come from, already read."""
+
+    async def get(self, title: Title, suffix: str) -> hls.Multivariant | dash.Manifest:
+        """The top manifest of a title; raises NotFoundError, UnavailableError, ManifestError."""
+        ...
+
+
+class Api:
+    """The surfaces for players. `may_name_client` is for the admin listener only."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        manifests: ManifestSource,
+        metrics: Metrics,
+        proxies: Sequence[Network],
+        public_url: str,
+        *,
+        may_name_client: bool = False,
+    ) -> None:
+        """`public_url` is the base in manifests; empty: what the request says."""
+        self._engine, self._manifests, self._metrics = engine, manifests, metrics
+        self._proxies, self._public_url = proxies, public_url.rstrip("/")
+        self._may_name_client = may_name_client
+
+    def add_to(self, app: web.Application) -> None:
+        """Register the players' paths."""
+        app.router.add_get("/v1/steer", self.steer)
+        app.router.add_get("/v1/steering/hls", self.steering)
+        app.router.add_get("/v1/steering/dash", self.steering)
+        app.router.add_get("/v1/play/{name}", self.play)
+        app.router.add_route("OPTIONS", "/{anything:.*}", preflight)
+
+    async def steer(self, request: web.Request) -> web.Response:
+        """GET /v1/steer?asset=N | ?title=T → SteerAnswer; raises WireError, NotFoundError,
+        UnavailableError."""
+        begun_s = time.perf_counter()
+        client = self.client(request)
+        asset, title_id = asset_or_title(request)
+        self._ready()
+        title, assets = self._engine.what(asset, title_id)
+        answer, decision = self._engine.steer(client, title, assets, _now())
+        self._record(request, decision, asset, begun_s)
+        return json_response(answer)
+
+    async def steering(self, request: web.Request) -> web.Response:
+        """GET /v1/steering/hls|dash?title=T&pathways=a,b → ContentSteering; raises WireError,
+        and GoneError when the title is no more."""
+        begun_s = time.perf_counter()
+        client = self.client(request)
+        title_id = one(request, "title") or ""
+        if not _TITLE.match(title_id):
+            raise WireError("query", "title", "this is not the id of a title")
+        listed = _pathways(one(request, "pathways") or "")
+        self._ready()
+        try:
+            title = self._engine.titles.title(title_id)
+        except NotFoundError as exc:
+            raise GoneError(str(exc)) from exc
+        again = listed_uri(self._base(request) + request.path, title.id, listed)
+        body, decision = self._engine.priorities(client, title, listed, again, _now().now_s)
+        self._record(request, decision, None, begun_s, order=body.priority)
+        return json_response(body)
+
+    async def play(self, request: web.Request) -> web.Response:
+        """GET /v1/play/TITLE.m3u8|.mpd → the manifest with pathways; raises NotFoundError,
+        UnavailableError, ManifestError."""
+        begun_s = time.perf_counter()
+        client = self.client(request)
+        title_id, dot, suffix = request.match_info["name"].rpartition(".")
+        if suffix not in ("m3u8", "mpd"):
+            raise NotFoundError("manifests here end in .m3u8 or .mpd")
+        self._ready()
+        title = self._engine.titles.title(title_id)
+        manifest = await self._manifests.get(title, dot + suffix)
+        kind = "hls" if suffix == "m3u8" else "dash"
+        url = f"{self._base(request)}/v1/steering/{kind}"
+        text, decision = self._engine.play(client, title, manifest, url, _now())
+        self._record(request, decision, None, begun_s)
+        media_type = hls.MEDIA_TYPE if kind == "hls" else dash.MEDIA_TYPE
+        return web.Response(
+            body=text.encode(), content_type=media_type, headers={"Cache-Control": "no-store"}
+        )
+
+    def client(self, request: web.Request) -> Client:
+        """Whom to answer for; raises WireError when somebody names a client who may not."""
+        named = one(request, "client")
+        if named is not None:
+            if not self._may_name_client:
+                raise WireError("query", "client", "only the admin listener takes this")
+            return parse_client(named)
+        header = ", ".join(request.headers.getall("Forwarded", []))
+        return client_of(request.remote or "", header, self._proxies)
+
+    def _ready(self) -> None:
+        if not self._engine.titles.epoch:
+            raise UnavailableError(
+                "this replica has no catalogue yet", retry_after_s=self._engine.rules.retry_after_s
+            )
+
+    def _base(self, request: web.Request) -> str:
+        if self._public_url:
+            return self._public_url
+        if not _HOST.match(request.host):
+            raise WireError("header", "Host", "this is not a host")
+        return f"{request.scheme}://{request.host}"
+
+    def _record(
+        self,
+        request: web.Request,
+        decision: Decision,
+        asset: int | None,
+        begun_s: float,
+        order: Sequence[str] = (),
+    ) -> None:
+        """One access record per decision: the client's prefix, ranks, reasons, who was chosen."""
+        surface = request.path.split("/")[2] if "play" in request.path else request.path[4:]
+        self._metrics.decided(surface, decision)
+        self._metrics.answer_s.observe(time.perf_counter() - begun_s)
+        question = decision.question
+        _log.info(
+            "decision",
+            surface=surface,
+            client=question.client.block_text,
+            title=question.title,
+            asset=asset,
+            home=decision.home,
+            ranks=[[site.site, site.rank] for site in decision.ranked],
+            passed=[[name, why.value] for name, why in decision.passed_over()[:LOGGED_MAX]],
+            chosen=[place.pathway for place in decision.places],
+            **({"order": list(order)} if order else {}),
+            stale=decision.stale,
+        )
+
+
+@web.middleware
+async def cors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every answer, refusals included, is readable by any page."""
+    response = await handler(request)
+    for name, value in CORS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+async def preflight(_: web.Request) -> web.Response:
+    """OPTIONS: a browser asks whether it may ask (Fetch standard, CORS preflight)."""
+    return web.Response(status=204, headers=PREFLIGHT)
+
+
+def one(request: web.Request, name: str) -> str | None:
+    """A query parameter that may be there once; raises WireError when it is there twice."""
+    values = request.query.getall(name, [])
+    if len(values) > 1:
+        raise WireError("query", name, "given more than once")
+    return values[0] if values else None
+
+
+def asset_or_title(request: web.Request) -> tuple[int | None, str | None]:
+    """What is asked for: exactly one of `asset` and `title`; raises WireError naming the field."""
+    asset, title = one(request, "asset"), one(request, "title")
+    if (asset is None) == (title is None):
+        raise WireError("query", "asset", "give either asset=N or title=T")
+    if title is not None:
+        if not _TITLE.match(title):
+            raise WireError("query", "title", "this is not the id of a title")
+        return None, title
+    if asset is None or not (asset.isascii() and asset.isdigit()) or len(asset) > 10:
+        raise WireError("query", "asset", "this is not an asset's number")
+    if int(asset) > ASSET_ID_MAX:
+        raise WireError("query", "asset", f"larger than {ASSET_ID_MAX}")
+    return int(asset), None
+
+
+def _pathways(text: str) -> tuple[str, ...]:
+    """The pathways that the player's manifest lists."""
+    names = tuple(dict.fromkeys(name for name in text.split(",") if name))
+    if not names or len(names) > LISTED_MAX:
+        raise WireError("query", "pathways", f"1 to {LISTED_MAX} pathway ids are needed")
+    for name in names:
+        if not _PATHWAY.match(name):
+            raise WireError("query", "pathways", f"{name[:64]!r} is not a pathway id")
+    return names
+
+
+def _now() -> Moment:
+    return Moment(time.monotonic(), time.time())

@@ -1,0 +1,184 @@
+"""The command `steering`: serve, check a configuration, ask a running replica why."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import aiohttp
+import click
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from steering.server import Loaded, load, serve
+from wire import log
+from wire.codec import decode
+from wire.errors import OcaError
+from wire.problem import Problem
+from wire.steer import BoxState, Explanation, FleetState, SiteVerdict
+
+T = TypeVar("T")
+ADMIN_URL = "http://127.0.0.1:9481"
+ANSWER_S = 10.0
+
+_config = click.option(
+    "--config",
+    "path",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The replica's TOML file; docs/KNOBS.md lists every setting.",
+)
+_admin = click.option(
+    "--admin", default=ADMIN_URL, show_default=True, help="Admin listener of a running replica."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Send each player to the nearest healthy appliance that really holds what it asks for.
+
+    \b
+    Run a replica:          steering serve --config steering.toml
+    Check before a start:   steering check-config --config steering.toml
+    Why is a client there:  steering explain --client 192.0.2.7 --title my-film
+    How is the fleet:       steering fleet
+
+    Players ask the public listener: GET /v1/steer?title=T (JSON), /v1/play/T.m3u8 and T.mpd
+    (manifests with Content Steering). Appliances report to it, signed. `explain`, `fleet` and
+    drain are on the admin listener, which is never public.
+    """
+
+
+@main.command("serve")
+@_config
+def serve_command(path: Path) -> None:
+    """Run a replica until SIGTERM: it listens, polls the catalogue, and saves snapshots."""
+    loaded = _load(path)
+    log.configure("steering", loaded.config.log_level)
+    uvloop.run(serve(loaded))
+
+
+@main.command("check-config")
+@_config
+def check_config(path: Path) -> None:
+    """Read the configuration and every file it names; say what is wrong, or what would run."""
+    loaded = _load(path)
+    boxes, sites = len(loaded.fleet.appliances), len(loaded.fleet.sites)
+    click.echo(
+        f"{path}: good. {boxes} appliances in {sites} sites; players on {loaded.config.listen}, "
+        f"operators on {loaded.config.admin}; tokens signed by {loaded.config.tokens.kid!r}."
+    )
+
+
+@main.command()
+@click.option("--client", required=True, help="Address of the client, v4 or v6.")
+@click.option("--asset", type=int, help="The asset it asks for (or --title).")
+@click.option("--title", help="The title it asks for (or --asset).")
+@_admin
+def explain(client: str, asset: int | None, title: str | None, admin: str) -> None:
+    """Ask a running replica whom it would send CLIENT to, and why not to the others.
+
+    Refuses to guess: exactly one of --asset and --title is needed.
+    """
+    if (asset is None) == (title is None):
+        raise click.UsageError("give either --asset or --title")
+    query = {"client": client} | ({"asset": asset} if title is None else {"title": title})
+    found = _ask(Explanation, f"{admin}/v1/explain?{urlencode(query)}")
+    _print_explanation(found)
+
+
+@main.command()
+@_admin
+def fleet(admin: str) -> None:
+    """Show what a running replica believes of every appliance."""
+    state = _ask(FleetState, f"{admin}/v1/fleet")
+    table = Table("appliance", "site", "state", "health", "admit", "silent", "assets", "routes")
+    table.add_column("refused")
+    for box in state.boxes:
+        table.add_row(*_fleet_row(box))
+    console = Console()
+    console.print(table)
+    if state.stale:
+        console.print("[bold]Most of the fleet is silent: silence is ignored.[/bold]")
+
+
+def _load(path: Path) -> Loaded:
+    try:
+        return load(path)
+    except OcaError as exc:
+        raise click.ClickException(str(exc)) from exc
+
+
+def _ask(kind: type[T], url: str) -> T:
+    """A typed answer of a running replica; what goes wrong is said in a sentence."""
+    status, body = asyncio.run(_get(url))
+    try:
+        if status != 200:
+            problem = decode(Problem, body, "answer")
+            raise click.ClickException(f"{problem.detail or problem.title} ({status})")
+        return decode(kind, body, "answer")
+    except OcaError as exc:
+        raise click.ClickException(f"{url} is not steering's admin listener: {exc}") from exc
+
+
+async def _get(url: str) -> tuple[int, bytes]:
+    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+            return answer.status, await answer.read()
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
+        raise click.ClickException(
+            f"no answer from {url}: is `steering serve` running, and is --admin right? ({exc})"
+        ) from exc
+
+
+def _print_explanation(found: Explanation) -> None:
+    what = f"asset {found.asset} of {found.title}" if found.asset is not None else found.title
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(f"[bold]{found.client}[/bold] asks for {what}; home site: {found.home or '-'}")
+    if found.stale:
+        console.print("[bold]Most of the fleet is silent: silence is ignored.[/bold]")
+    sites = Table("rank", "site", "kind", "ranked by", "outcome", title="Sites, nearest first")
+    for site in found.sites:
+        sites.add_row(str(site.rank), site.site, site.kind.value, site.why, _outcome(site))
+    console.print(sites)
+    boxes = Table("appliance", "site", "score", "health", "admit", "outcome", title="Boxes")
+    for site in found.sites:
+        for box in site.boxes:
+            reason = f"{box.reason.value} · {box.detail}" if box.reason else "candidate"
+            boxes.add_row(
+                box.appliance,
+                site.site,
+                f"{box.score:.3g}",
+                f"{box.health:.2f}",
+                f"{box.admit:.2f}",
+                "[bold]chosen[/bold]" if box.chosen else reason,
+            )
+    console.print(boxes)
+    order = " → ".join(place.pathway for place in found.chosen) or "nobody"
+    console.print(f"Answer: [bold]{order}[/bold], good for {found.ttl_s} s")
+
+
+def _outcome(site: SiteVerdict) -> str:
+    """What became of a site: who was chosen there, or the reasons it was passed over."""
+    chosen = [box.appliance for box in site.boxes if box.chosen]
+    if chosen:
+        return f"[bold]chosen[/bold]: {', '.join(chosen)}"
+    reasons = sorted({box.reason for box in site.boxes if box.reason}, key=str)
+    return "; ".join(f"{reason.value}: {reason.words}" for reason in reasons) or "has no box"
+
+
+def _fleet_row(box: BoxState) -> tuple[Any, ...]:
+    silent = "never heard" if box.silent_s is None else f"{box.silent_s:.1f} s"
+    refused = ", ".join(f"{what} {count}" for what, count in box.refused.items())
+    state = f"{box.state}: {box.why}" if box.why else box.state
+    numbers = (f"{box.health:.2f}", f"{box.admit:.2f}", silent, str(box.assets), str(box.routes))
+    return (box.appliance, box.site, state, *numbers, refused)
+
+
+if __name__ == "__main__":
+    main()

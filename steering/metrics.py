@@ -1,0 +1,71 @@
+"""What Prometheus sees of a steering replica: decisions, reasons, reports, the fleet's state."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from steering.decide import Decision
+from steering.engine import Engine
+
+# Decisions take well under a millisecond; what is above is a queue.
+_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0)
+
+
+class Metrics:
+    """The counters of one replica, in a registry of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Gauges are read from `engine` when they are asked for."""
+        self._engine = engine
+        self.registry = CollectorRegistry()
+        self._decisions = Counter(
+            "steering_decisions_total", "Answers given", ["surface"], registry=self.registry
+        )
+        self._passed = Counter(
+            "steering_passed_over_total", "Boxes passed over", ["reason"], registry=self.registry
+        )
+        self._ranks = Counter(
+            "steering_first_rank_total", "Rank of the best place", ["rank"], registry=self.registry
+        )
+        self._reports = Counter(
+            "steering_reports_total", "Reports received", ["kind", "result"], registry=self.registry
+        )
+        self.answer_s = Histogram(
+            "steering_answer_seconds", "Time to answer", buckets=_BUCKETS_S, registry=self.registry
+        )
+        self._boxes = Gauge(
+            "steering_boxes", "Appliances by state", ["state"], registry=self.registry
+        )
+        self._stale = Gauge(
+            "steering_view_stale", "1 while most of the fleet is silent", registry=self.registry
+        )
+        self._titles = Gauge("steering_titles", "Titles known", registry=self.registry)
+        self._routes = Gauge("steering_prefixes", "Prefixes in the table", registry=self.registry)
+        self._signed = Gauge("steering_tokens_signed", "Tokens signed", registry=self.registry)
+
+    def decided(self, surface: str, decision: Decision) -> None:
+        """Count one decision of a surface."""
+        self._decisions.labels(surface).inc()
+        for _, reason in decision.passed_over():
+            self._passed.labels(reason.value).inc()
+        if decision.places:
+            self._ranks.labels(str(decision.places[0].rank)).inc()
+
+    def reported(self, kind: str, result: str) -> None:
+        """Count one report (`heartbeat`, `inventory`, `routes`) and how it went."""
+        self._reports.labels(kind, result).inc()
+
+    def text(self) -> bytes:
+        """The exposition, with gauges of this moment."""
+        view = self._engine.view
+        state = view.state(time.monotonic())
+        self._boxes.clear()
+        for box in state.boxes:
+            self._boxes.labels(box.state).inc()
+        self._stale.set(state.stale)
+        self._titles.set(len(self._engine.titles.by_title))
+        self._routes.set(view.prefixes)
+        self._signed.set(self._engine.tokens.signed)
+        return generate_latest(self.registry)

@@ -1,0 +1,176 @@
+"""What one appliance told us, in its own order (boot, seq): the last good state stays. Pure.
+
+Older messages are refused, equal ones (a retry whose answer was lost) change nothing, and a delta
+that does not follow what is held asks for the whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+from pyroaring import BitMap
+
+from wire.errors import ConflictError
+from wire.fleet import Appliance, Wanted
+from wire.reports import (
+    Heartbeat,
+    HeartbeatReply,
+    Inventory,
+    InventoryReply,
+    Route,
+    Routes,
+    RoutesReply,
+    pack_bitmap,
+    route_fault,
+    unpack_bitmap,
+)
+from wire.steer import Reason
+
+Order = tuple[int, int]
+NEVER: Order = (-1, -1)
+
+
+class SavedReports(msgspec.Struct, frozen=True, kw_only=True):
+    """Inventory and routes of one box on steering's own disk: large, and rarely new."""
+
+    epoch: str
+    inventory_at: Order
+    inventory: str
+    routes_at: Order
+    routes: tuple[Route, ...]
+    dropped: dict[str, int]
+
+
+@dataclass(slots=True)
+class BoxRecord:
+    """One appliance of the fleet file and all it said. `heard_s` is our monotonic clock."""
+
+    spec: Appliance
+    heartbeat: Heartbeat | None = None
+    heard_s: float | None = None
+    drained_here: bool = False
+    inventory: BitMap = field(default_factory=BitMap)
+    inventory_at: Order = NEVER
+    inventory_epoch: str = ""
+    routes: tuple[Route, ...] = ()
+    routes_at: Order = NEVER
+    dropped: dict[str, int] = field(default_factory=dict)
+    refused: Counter[str] = field(default_factory=Counter)
+    last_refusal: str = ""
+
+    def take_heartbeat(self, beat: Heartbeat, now_s: float) -> HeartbeatReply:
+        """Take a heartbeat, and say what is wanted next; raises ConflictError when it is old."""
+        held = self.heartbeat
+        at, last = (beat.boot, beat.seq), (held.boot, held.seq) if held else NEVER
+        if at < last:
+            raise _old("heartbeat", at, last)
+        if at > last:
+            self.heartbeat, self.heard_s = beat, now_s
+        return HeartbeatReply(
+            send_inventory=self.inventory_at != (beat.boot, beat.inventory_seq)
+            or self.inventory_epoch != beat.epoch,
+            send_routes=self.routes_at != (beat.boot, beat.routes_seq),
+        )
+
+    def take_inventory(self, report: Inventory) -> InventoryReply:
+        """Take an inventory, full or delta; raises ConflictError or WireError."""
+        at = (report.boot, report.seq)
+        if at < self.inventory_at:
+            raise _old("inventory", at, self.inventory_at)
+        if at == self.inventory_at and report.epoch == self.inventory_epoch:
+            return InventoryReply(boot=report.boot, seq=report.seq)
+        added = unpack_bitmap(report.added, "inventory: added")
+        if report.base_seq is not None:
+            follows = (report.boot, report.base_seq) == self.inventory_at
+            if not follows or report.epoch != self.inventory_epoch:
+                self.refused["inventory: gap before a delta"] += 1
+                boot, seq = max(self.inventory_at, (0, 0))
+                return InventoryReply(boot=boot, seq=seq, send_full=True)
+            added = (self.inventory | added) - unpack_bitmap(report.removed, "inventory: removed")
+        self.inventory, self.inventory_at, self.inventory_epoch = added, at, report.epoch
+        return InventoryReply(boot=report.boot, seq=report.seq)
+
+    def take_routes(self, report: Routes) -> tuple[RoutesReply, bool]:
+        """Take a route report, less the routes that may not be; says whether anything changed.
+
+        Raises ConflictError when it is old.
+        """
+        at = (report.boot, report.seq)
+        if at < self.routes_at:
+            raise _old("routes", at, self.routes_at)
+        if at == self.routes_at:
+            return RoutesReply(taken=len(self.routes), dropped=self.dropped), False
+        taken, dropped = sift(report.routes, self.spec)
+        changed = taken != self.routes
+        self.routes, self.dropped, self.routes_at = taken, dropped, at
+        return RoutesReply(taken=len(taken), dropped=dropped), changed
+
+    def refuse(self, what: str, why: str) -> None:
+        """Count a refused report, and remember the last one for people."""
+        self.refused[what] += 1
+        self.last_refusal = f"{what}: {why}"[:500]
+
+    def standing(self, silent_s: float | None, silent_max_s: float) -> tuple[Reason | None, str]:
+        """Why this box may not be used at all, whatever is asked (None: it may), in words too.
+
+        `silent_max_s` is infinite while silence is ignored.
+        """
+        beat = self.heartbeat
+        if self.spec.state is Wanted.DRAINED:
+            return Reason.DRAINING, "drained in the fleet file"
+        if self.drained_here:
+            return Reason.DRAINING, "drained by an operator at this replica"
+        if beat is None or silent_s is None:
+            return Reason.HEALTH, "never heard of"
+        if silent_s > silent_max_s:
+            return Reason.HEALTH, f"silent for {silent_s:.1f} s"
+        if beat.draining:
+            return Reason.DRAINING, beat.why or "drains itself"
+        if beat.health <= 0:
+            return Reason.HEALTH, beat.why or "says it must not serve"
+        if beat.admit <= 0:
+            return Reason.LOAD, beat.why or "admits nothing more"
+        return None, ""
+
+    def save(self) -> SavedReports:
+        """The large part of this record, for the snapshot."""
+        return SavedReports(
+            epoch=self.inventory_epoch,
+            inventory_at=self.inventory_at,
+            inventory=pack_bitmap(self.inventory),
+            routes_at=self.routes_at,
+            routes=self.routes,
+            dropped=self.dropped,
+        )
+
+    def load(self, saved: SavedReports) -> None:
+        """Go on from a snapshot; routes are sifted again, as the fleet file may have changed.
+
+        Raises WireError when the inventory in it is not one.
+        """
+        self.inventory = unpack_bitmap(saved.inventory, "snapshot: inventory")
+        self.inventory_at, self.inventory_epoch = saved.inventory_at, saved.epoch
+        self.routes, _ = sift(saved.routes, self.spec)
+        self.routes_at, self.dropped = saved.routes_at, dict(saved.dropped)
+
+
+def sift(routes: tuple[Route, ...], spec: Appliance) -> tuple[tuple[Route, ...], dict[str, int]]:
+    """The routes a box may announce, and how many were dropped for which reason."""
+    taken: list[Route] = []
+    dropped: Counter[str] = Counter()
+    for route in routes:
+        fault = route_fault(route, spec.origin_asns)
+        if fault:
+            dropped[fault] += 1
+        else:
+            taken.append(route)
+    return tuple(taken), dict(dropped)
+
+
+def _old(what: str, at: Order, last: Order) -> ConflictError:
+    return ConflictError(
+        f"{what} (boot {at[0]}, seq {at[1]}) is older than what is held "
+        f"(boot {last[0]}, seq {last[1]})"
+    )

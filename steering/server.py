@@ -1,0 +1,174 @@
+"""The life of a steering replica: load → listen → poll, snapshot, answer → save → stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from steering.admin import Admin, healthz
+from steering.api import Api, cors
+from steering.catalogue import CataloguePoller, Manifests
+from steering.config import Config
+from steering.engine import AnswerRules, Engine
+from steering.forwarded import Network, parse_proxies
+from steering.intake import Intake, counted
+from steering.metrics import Metrics
+from steering.snapshot import SnapshotStore
+from steering.tokens import TokenMint, TokenRules
+from steering.view import Silence, View
+from wire.errors import UnavailableError, WireError
+from wire.fleet import Fleet, read_fleet
+from wire.ids import ORIGIN_ID
+from wire.keys import SigningKey, parse_private_key
+from wire.knobs import read_config
+from wire.log import get
+from wire.token import signed_folder
+from wire.web import listen_address, problems, serve_until_stopped
+
+_log = get("server")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration with every file it names, read and checked."""
+
+    config: Config
+    fleet: Fleet
+    key: SigningKey
+    proxies: tuple[Network, ...]
+    state: Path
+
+
+def load(path: Path) -> Loaded:
+    """Read a configuration and what it names; raises WireError naming file and field."""
+    config = read_config(Config, _bytes_of(path, "configuration"), str(path))
+    fleet_file, key_file = path.parent / config.fleet, path.parent / config.tokens.key_file
+    for name, address in (("listen", config.listen), ("admin", config.admin)):
+        listen_address(address, f"{path}: {name}")
+    return Loaded(
+        config=config,
+        fleet=read_fleet(_bytes_of(fleet_file, "fleet"), str(fleet_file)),
+        key=parse_private_key(
+            _bytes_of(key_file, "tokens.key_file"), config.tokens.kid, str(key_file)
+        ),
+        proxies=parse_proxies(config.proxies, str(path)),
+        state=path.parent / config.state,
+    )
+
+
+def _bytes_of(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise WireError(str(path), what, exc.strerror or "cannot be read") from exc
+
+
+class Replica:
+    """The parts of one running replica, put together."""
+
+    def __init__(self, loaded: Loaded, session: aiohttp.ClientSession) -> None:
+        """Reads the snapshot, so that the first answer is as good as the last one was."""
+        config = loaded.config
+        loaded.state.mkdir(parents=True, exist_ok=True)
+        silence = Silence(config.reports.heartbeat_s, config.reports.missed_max)
+        self.view = View(loaded.fleet, silence)
+        tokens = TokenMint(
+            loaded.key,
+            TokenRules(config.tokens.issuer, config.tokens.bucket_s, config.tokens.life_s),
+        )
+        answers = config.answers
+        self.engine = Engine(
+            self.view,
+            tokens,
+            AnswerRules(answers.ttl_s, answers.pathways, answers.retry_after_s),
+        )
+        self.metrics = Metrics(self.engine)
+        self.store = SnapshotStore(loaded.state, self.view)
+        self.manifests = Manifests(
+            loaded.state / "manifests",
+            session,
+            self._manifest_url,
+            config.catalogue.fetches,
+        )
+        self.poller = CataloguePoller(
+            loaded.state / "titles.json",
+            session,
+            config.catalogue.url,
+            config.catalogue.poll_s,
+            self.engine.set_titles,
+            self.manifests,
+        )
+        self._loaded = loaded
+        self.store.load()
+        self.poller.load()
+
+    def public(self) -> web.Application:
+        """The application of the public listener: players and appliances."""
+        loaded = self._loaded
+        app = web.Application(
+            client_max_size=loaded.config.reports.body_bytes_max,
+            middlewares=[cors, counted(self.metrics), problems],
+        )
+        self._api(may_name_client=False).add_to(app)
+        Intake(self.view, loaded.fleet.public_keys(), self.metrics).add_to(app)
+        app.router.add_get("/healthz", healthz)
+        return app
+
+    def admin(self) -> web.Application:
+        """The application of the admin listener: operators."""
+        app = web.Application(middlewares=[cors, problems])
+        Admin(self.engine, self._api(may_name_client=True), self.metrics).add_to(app)
+        return app
+
+    def _api(self, *, may_name_client: bool) -> Api:
+        return Api(
+            self.engine,
+            self.manifests,
+            self.metrics,
+            self._loaded.proxies,
+            self._loaded.config.public_url,
+            may_name_client=may_name_client,
+        )
+
+    def _manifest_url(self, asset: int, name: str) -> str:
+        fleet = self._loaded.fleet
+        origin = fleet.appliance(ORIGIN_ID)
+        if origin is None:
+            raise UnavailableError("the fleet has no origin to fetch manifests from")
+        token = self.engine.tokens.for_manifest(asset, time.time())
+        return signed_folder(fleet.base_url(origin), asset, token) + name
+
+
+async def serve(loaded: Loaded) -> None:
+    """Run a replica until SIGTERM or SIGINT."""
+    config = loaded.config
+    timeout = aiohttp.ClientTimeout(total=config.catalogue.timeout_s)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        replica = Replica(loaded, session)
+        tasks = [
+            asyncio.create_task(replica.poller.run()),
+            asyncio.create_task(replica.store.run(config.snapshot_s)),
+        ]
+        for task in tasks:
+            task.add_done_callback(_say_if_dead)
+        try:
+            await serve_until_stopped(
+                {config.listen: replica.public(), config.admin: replica.admin()}
+            )
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(OSError):
+                await replica.store.save()
+
+
+def _say_if_dead(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("a background task died", why=repr(task.exception()))
