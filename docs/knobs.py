@@ -30,7 +30,7 @@ def configs() -> dict[str, type[Any]]:
     return {
         "oca": oca.config.Config,
         "steering": steering.config.Config,
-        "fill": fill.config.Config,
+        "fill": fill.config.FillConfig,
     }
 
 
