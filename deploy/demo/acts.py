@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,37 +10,26 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.live import Live
 
 from deploy.demo import layout, show
 from deploy.demo.demand import Session, draw
 from deploy.demo.encode import make_media
 from deploy.demo.evening import Evening, spend_evening
 from deploy.demo.films import AUDIO, FILM_S, FILMS, LADDER
-from deploy.demo.fleet import NIGHT_ONE, NIGHT_TWO, Run, lay_out
-from deploy.demo.player import Diary
+from deploy.demo.fleet import NIGHT_ONE, Run, lay_out
 from deploy.demo.processes import Crew
-from deploy.demo.screening import Accident, Screening
 from deploy.demo.stage import Stage, StageError, command, until
-from deploy.demo.tally import Bytes, Check, difference, offload
+from deploy.demo.tally import Bytes, Check
 from deploy.demo.truth import Truth, read_truth
 from wire.catalogue import Catalogue
 from wire.codec import decode
 from wire.plan import Plan
 
 EVENING_BYTES = 150_000_000
-OUTAGE_BYTES = 20_000_000
 KILL_AT_S = 20.0
-FREEZE_AT_S = 55.0
 # What the viewers of the films have fetched when the kill comes: that long, and a full buffer.
 PLAYED_AT_KILL_S = KILL_AT_S + 9.0
-OFFLOAD_POINTS_MAX = 0.02
-STALL_AFTER_KILL_S = 2.0
-STALL_AFTER_FREEZE_S = 4.0
-LATER_SEGMENTS_MIN = 5
 FILL_PATIENCE_S = 60.0
-HEARTBEATS_TO_HEAL = 3
-BOOKS_PATIENCE_S = 20.0
 
 
 @dataclass(slots=True)
@@ -163,7 +151,7 @@ async def evening(story: Story, stage: Stage, truth: Truth) -> None:
                 mine, f"http://{layout.STEERING}", truth, partial(bars.advance, task)
             )
     book(story, evenings)
-    _note_evenings(story, "every request of the evening was served, every byte was right", evenings)
+    note_evenings(story, "every request of the evening was served, every byte was right", evenings)
 
 
 def book(story: Story, evenings: Mapping[str, Evening]) -> None:
@@ -173,7 +161,7 @@ def book(story: Story, evenings: Mapping[str, Evening]) -> None:
             story.received[home, layout.BOX_OF_HOST[host]] += size
 
 
-def _note_evenings(story: Story, name: str, evenings: Mapping[str, Evening]) -> None:
+def note_evenings(story: Story, name: str, evenings: Mapping[str, Evening]) -> None:
     faults = [text for one in evenings.values() for text in (*one.wrong, *one.unserved)]
     sessions = sum(one.sessions for one in evenings.values())
     size = sum(sum(one.delivered.values()) for one in evenings.values())
@@ -196,164 +184,6 @@ def _without_films(run: Run, home: str) -> dict[int, float]:
 
 def _sum(sessions: Sequence[Session]) -> int:
     return sum(one.size_bytes for one in sessions)
-
-
-async def screening(story: Story, stage: Stage, truth: Truth) -> None:
-    """Act 5: both films in both ISPs; a box is killed in the middle of a response, one freezes."""
-    story.act(
-        5,
-        "The films, and two accidents",
-        "Four viewers in real time, buffers of 10 s. kill -9 first, SIGSTOP later.",
-    )
-    kill = Accident("kill", "isp-a", FILMS[0].title, KILL_AT_S)
-    freeze = Accident("freeze", "isp-b", FILMS[0].title, FREEZE_AT_S)
-    hall = Screening(stage.crew, truth, [kill, freeze])
-    with Live(console=story.console, refresh_per_second=4, transient=False) as live:
-        shower = asyncio.create_task(_keep_showing(live, hall))
-        outage = asyncio.create_task(_evening_in_the_outage(story, stage, truth, kill))
-        diaries = await hall.run(FILM_S)
-        shower.cancel()
-        if not kill.happened:
-            outage.cancel()
-        live.update(show.screening_view(hall.viewers, hall.accidents, FILM_S))
-    covered = {} if outage.cancelled() or not kill.happened else await outage
-    story.before_kill = story.received + kill.sums_before
-    story.received.update(hall.sums())
-    book(story, covered)
-    _note_films(story, diaries)
-    note_accident(story, hall, kill, STALL_AFTER_KILL_S, freeze.at_s)
-    note_accident(story, hall, freeze, STALL_AFTER_FREEZE_S, float("inf"))
-    _note_evenings(story, "while a box was dead, everybody else was served as well", covered)
-
-
-async def _keep_showing(live: Live, hall: Screening) -> None:
-    while True:
-        live.update(show.screening_view(hall.viewers, hall.accidents, FILM_S))
-        await asyncio.sleep(0.25)
-
-
-async def _evening_in_the_outage(
-    story: Story, stage: Stage, truth: Truth, kill: Accident
-) -> dict[str, Evening]:
-    """Other people's requests while a box is dead, so that the table shows who covers for it."""
-    await kill.struck.wait()
-    await asyncio.sleep(HEARTBEATS_TO_HEAL * layout.HEARTBEAT_S + 1.0)
-    evenings = {}
-    for isp in layout.ISPS:
-        demand = {
-            asset: size * OUTAGE_BYTES / EVENING_BYTES
-            for asset, size in stage.run.forecast[isp.site].items()
-        }
-        sessions = draw(stage.run.catalogue, demand, isp.clients, f"outage {isp.site}")
-        evenings[isp.site] = await spend_evening(sessions, f"http://{layout.STEERING}", truth)
-    return evenings
-
-
-def _note_films(story: Story, diaries: Mapping[tuple[str, str], Diary]) -> None:
-    files = sum(len(diary.got) for diary in diaries.values())
-    wrong = [text for diary in diaries.values() for text in (*diary.wrong, diary.gave_up) if text]
-    story.note(
-        "all four viewers saw their film to the end, every byte was right",
-        all(diary.ended for diary in diaries.values()) and not wrong,
-        f"{files} files checked" + (f"; {wrong[:2]}" if wrong else ""),
-    )
-    asked = min(diary.steering_asked for diary in diaries.values())
-    story.note("every player followed steering", asked > 0, f"each asked at least {asked} times")
-
-
-def note_accident(
-    story: Story, hall: Screening, accident: Accident, stall_max_s: float, until_s: float
-) -> None:
-    """The checks of one accident: it hit a response, nobody noticed, somebody took over."""
-    what = {"kill": "killed", "freeze": "frozen"}[accident.what]
-    story.note(
-        f"a box was {what} in the middle of a response",
-        accident.happened,
-        f"{accident.box}, {accident.got_bytes:,} of {accident.want_bytes:,} bytes sent",
-    )
-    if not accident.happened:
-        return
-    stalls = [
-        stall.duration_s
-        for viewer in hall.viewers
-        for stall in viewer.player.stalls
-        if accident.at_s <= stall.began_s < until_s
-    ]
-    story.note(
-        f"no viewer stalled for more than {stall_max_s:g} s after that",
-        max(stalls, default=0.0) <= stall_max_s,
-        f"longest {max(stalls, default=0.0):.2f} s",
-    )
-    served = hall.viewer(accident.isp, accident.film).player.diary.segments_by(accident.at_s)
-    by_box = {layout.BOX_OF_HOST[host]: count for host, count in served.items()}
-    survivor, count = max(by_box.items(), key=lambda pair: pair[1], default=("nobody", 0))
-    story.note(
-        "another box took over",
-        survivor != accident.box and count >= LATER_SEGMENTS_MIN,
-        f"{survivor} served {count} later segments to the viewer of {accident.box}",
-    )
-
-
-def offload_check(story: Story) -> None:
-    """The evening before the accident against the plan's promise."""
-    story.console.print(show.offload_table(story.before_kill, story.promised))
-    for isp in layout.ISPS:
-        real = offload(story.before_kill, isp.site, layout.SITE_OF)
-        plan = story.promised[isp.site]
-        story.note(
-            f"{isp.name}: offload is what the plan promised, within 2 points",
-            abs(real - plan) <= OFFLOAD_POINTS_MAX,
-            f"planned {show.percent(plan)}, realised {show.percent(real)}",
-        )
-
-
-async def healing(story: Story, stage: Stage) -> None:
-    """Act 6: both boxes come back; the view heals, and the books agree to the byte."""
-    story.act(
-        6, "Back again", "The dead box is started, the frozen one goes on; books are compared."
-    )
-    for box in layout.BOXES:
-        process = stage.crew.processes[box.id]
-        if process.frozen:
-            process.thaw()
-        elif not process.running:
-            stage.crew.restart(box.id)
-    took_s = await until(stage.all_in_service, FILL_PATIENCE_S)
-    story.note(
-        "steering offers both again",
-        took_s is not None,
-        f"after {took_s or FILL_PATIENCE_S:.1f} s; heartbeats every {layout.HEARTBEAT_S:g} s",
-    )
-
-    def agree() -> bool:
-        return not difference(story.received, stage.event_totals())
-
-    await until(agree, BOOKS_PATIENCE_S)
-    events = stage.event_totals()
-    differ = difference(story.received, events)
-    story.console.print(show.offload_table(events, None))
-    story.note(
-        "what the players received is what the events say, to the byte",
-        not differ,
-        f"{sum(story.received.values()):,} bytes" + (f"; {differ[:3]}" if differ else ""),
-    )
-
-
-async def second_night(story: Story, stage: Stage) -> None:
-    """Act 7: the next plan is made from what was really watched."""
-    story.act(
-        7, "The second night", "Generation 2: planned from the counted bytes, not a forecast."
-    )
-    command("fill", "plan", "--config", str(stage.run.folder / NIGHT_TWO))
-    promised = stage.planned_offload()
-    plans = {box.id: stage.plan_of(box) for box in layout.BOXES}
-    took_s = await until(lambda: stage.all_hold(plans), FILL_PATIENCE_S)
-    words = ", ".join(f"{site} {show.percent(share)}" for site, share in promised.items())
-    story.note(
-        "all boxes took generation 2 and hold it",
-        took_s is not None and {plan.generation for plan in plans.values()} == {2},
-        f"after {took_s or FILL_PATIENCE_S:.1f} s; planned offload {words}",
-    )
 
 
 def truth_of(media: Path, catalogue: Catalogue) -> Truth:

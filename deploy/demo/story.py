@@ -13,7 +13,7 @@ import click
 from aiohttp import web
 from rich.console import Console
 
-from deploy.demo import acts, layout, show
+from deploy.demo import accidents, acts, layout, show
 from deploy.demo.encode import EncodeError
 from deploy.demo.processes import Crew, ProcessError
 from deploy.demo.stage import Stage, StageError
@@ -54,9 +54,9 @@ async def _tell(story: acts.Story, stage: Stage) -> None:
     truth = acts.truth_of(stage.run.media, stage.run.catalogue)
     await acts.night(story, stage)
     await acts.evening(story, stage, truth)
-    await acts.screening(story, stage, truth)
-    await acts.healing(story, stage)
-    await acts.second_night(story, stage)
+    await accidents.screening(story, stage, truth)
+    await accidents.healing(story, stage)
+    await accidents.second_night(story, stage)
 
 
 def _conclude(story: acts.Story, took_s: float) -> None:
