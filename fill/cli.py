@@ -1,0 +1,290 @@
+"""The `fill` command: every stage of the night, and what a person asks about it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import update_wrapper
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from fill import inquiry, night, tables
+from fill.brakes import BrakesOn
+from fill.explain import amount
+from fill.files import Files, read_files
+from fill.ingest import make_catalogue
+from fill.server import serve as serve_forever
+from wire.errors import OcaError
+from wire.keys import new_private_pem, parse_private_key, public_text
+from wire.log import configure
+
+F = TypeVar("F", bound=Callable[..., Any])
+FAILED = 1
+BRAKED = 3
+WIDE = 140  # tables keep their columns where nobody has a terminal
+
+_out = Console(width=None if sys.stdout.isatty() else WIDE)
+_err = Console(stderr=True, soft_wrap=True)
+
+config_option = click.option(
+    "--config",
+    "config",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="fill's configuration (TOML); fill check-config shows what it says.",
+)
+
+
+def faults_told(function: F) -> F:
+    """Tell an error in one text on stderr and exit non-zero, instead of a traceback."""
+
+    def told(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except OcaError as exc:
+            _err.print(f"fill: {exc}", style="red", markup=False, highlight=False)
+            braked = isinstance(exc, BrakesOn)
+            raise SystemExit(BRAKED if braked else FAILED) from exc
+
+    return update_wrapper(told, function)  # type: ignore[return-value]  # same signature
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """The nightly planner: what people will watch tomorrow, placed on the boxes tonight.
+
+    \b
+    A first night, from a folder of encodes to signed plans:
+      fill keygen keys/fill.pem                    the key that signs plans
+      fill catalogue /srv/media                    ids, sizes, checksums
+      fill check-config --config fill.toml         what the settings mean
+      fill serve --config fill.toml                hands out plans, takes counts
+      fill plan --config fill.toml --dry-run       look, then without --dry-run
+    \b
+    In the morning:
+      fill offload --config fill.toml              who really served whom
+      fill explain 42 --appliance a1 --config fill.toml
+      fill diff --config fill.toml                 what changed since the night before
+      fill rollback 17 --config fill.toml          undo, under a new number
+    """
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--prune", is_flag=True, help="Also remove retired assets from DIR/a.")
+@faults_told
+def catalogue(folder: Path, prune: bool) -> None:
+    """Make DIR/catalogue.json from a folder of encodes.
+
+    Every DIR/<title>/<rendition>/ is an asset; DIR/<title>/*.m3u8 and *.mpd are the title's
+    manifests. Unchanged assets keep their ids; changed ones get new ids; ids are never reused.
+    The tree DIR/a/<asset>/ (hard links) is what the appliance in front of the origin serves.
+    Replace files rather than overwrite them: what is published shares its bytes.
+
+    \b
+    Example:  fill catalogue /srv/media
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    more = (TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, *more, console=_err, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("checksums", total=None)
+        made = make_catalogue(
+            folder,
+            total=lambda count: progress.update(task, total=count),
+            done=lambda count: progress.advance(task, count),
+            prune=prune,
+        )
+    entries = made.snapshot.entries.values()
+    click.echo(
+        f"{folder / 'catalogue.json'}: {len(entries)} assets, "
+        f"{amount(sum(entry.asset.bytes for entry in entries))}, "
+        f"{len(made.new)} new, {len(made.retired)} retired, {len(made.withdrawn)} withdrawn; "
+        f"epoch {made.snapshot.epoch}"
+    )
+
+
+@main.command()
+@config_option
+@click.option("--force", is_flag=True, help="Publish even what is unlike the last plan.")
+@click.option("--canary", multiple=True, metavar="ID", help="New plans for these boxes only.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and publish nothing.")
+@faults_told
+def plan(config: Path, force: bool, canary: tuple[str, ...], dry_run: bool) -> None:
+    """Plan the coming night and publish it as a new generation.
+
+    Refuses (exit code 3) a plan that drops more than 20 % of a box or loses 5 points of a site's
+    planned offload, unless --force says that it is meant.
+
+    \b
+    Examples:
+      fill plan --config fill.toml --dry-run
+      fill plan --config fill.toml --canary a1 --canary b1
+    """
+    options = night.Options(force=force, canary=canary, dry_run=dry_run)
+    _show(night.make_night(read_files(config), options))
+
+
+@main.command()
+@click.argument("generation", type=int)
+@config_option
+@click.option("--force", is_flag=True, help="Publish even what is unlike the last plan.")
+@click.option("--dry-run", is_flag=True, help="Show what would be published.")
+@faults_told
+def rollback(generation: int, config: Path, force: bool, dry_run: bool) -> None:
+    """Publish the plans of an old GENERATION again, under a new number.
+
+    \b
+    Example:  fill rollback 17 --config fill.toml
+    """
+    options = night.Options(force=force, dry_run=dry_run)
+    _show(night.roll_back(read_files(config), generation, options))
+
+
+def _show(outcome: night.Outcome) -> None:
+    _out.print(tables.site_table(outcome.summary))
+    _out.print(tables.box_table(outcome.summary))
+    for reason, count in sorted(outcome.summary.ignored_demand.items()):
+        click.echo(f"left out: {amount(count)} of demand ({reason})")
+    for reason in outcome.unusual:
+        click.echo(f"unlike the last plan: {reason}")
+    number = outcome.summary.generation
+    done = f"generation {number} is in force"
+    click.echo(done if outcome.published else f"dry run: generation {number} was not published")
+
+
+@main.command()
+@click.argument("generations", nargs=-1, type=int, metavar="[OLD [NEW]]")
+@config_option
+@faults_told
+def diff(generations: tuple[int, ...], config: Path) -> None:
+    """Show what each box gains and loses between two generations (by default the last two).
+
+    \b
+    Example:  fill diff 17 19 --config fill.toml
+    """
+    if len(generations) > 2:
+        raise click.UsageError("at most two generations can be compared")
+    old, new, title = inquiry.two_generations(read_files(config), generations)
+    _out.print(tables.diff_table(old, new, title))
+
+
+@main.command()
+@click.argument("asset", type=int)
+@click.option("--appliance", required=True, metavar="ID", help="The box in question.")
+@config_option
+@faults_told
+def explain(asset: int, appliance: str, config: Path) -> None:
+    """Say why ASSET is, or is not, on a box: demand, thresholds, copies, sources.
+
+    \b
+    Example:  fill explain 42 --appliance a1 --config fill.toml
+    """
+    for line in inquiry.explanation(read_files(config), asset, appliance):
+        click.echo(line)
+
+
+@main.command()
+@config_option
+@click.option("--since", type=int, metavar="UNIX_S", help="From this time on (default: a day ago).")
+@faults_told
+def offload(config: Path, since: int | None) -> None:
+    """Show who served whom: bytes by home site and serving site, planned and realised offload.
+
+    \b
+    Example:  fill offload --config fill.toml --since $(date -d '2 hours ago' +%s)
+    """
+    since_s = since if since is not None else int(time.time()) - 86_400
+    _out.print(tables.offload_table(inquiry.offload(read_files(config), max(0, since_s))))
+
+
+@main.command()
+@click.argument("assets", nargs=-1, type=int)
+@config_option
+@click.option("--status", is_flag=True, help="List the boxes that have not acknowledged yet.")
+@faults_told
+def purge(assets: tuple[int, ...], config: Path, status: bool) -> None:
+    """Have every box unlink ASSETS at once; with --status say who has done it.
+
+    Boxes poll the signed list every ~30 s. Purged assets are never planned again.
+
+    \b
+    Examples:
+      fill purge 42 43 --config fill.toml
+      fill purge --status --config fill.toml
+    """
+    files = read_files(config)
+    if not assets and not status:
+        raise click.UsageError("name the assets to purge, or ask with --status")
+    if assets:
+        number = inquiry.add_purge(files, assets)
+        click.echo(f"purge list {number} is published; fill purge --status says who carried it out")
+    if status:
+        late = inquiry.late_purgers(files)
+        for line in late or ["every box has carried out the purge list"]:
+            click.echo(line)
+        raise SystemExit(FAILED if late else 0)
+
+
+@main.command()
+@config_option
+@faults_told
+def serve(config: Path) -> None:
+    """Hand out plans and the catalogue; take inventories and counted bytes.
+
+    \b
+    Example:  fill serve --config fill.toml
+    """
+    configure("fill")
+    asyncio.run(serve_forever(read_files(config)))
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--alg", type=click.Choice(["ed25519", "es256"]), default="ed25519", show_default=True
+)
+@faults_told
+def keygen(file: Path, alg: str) -> None:
+    """Write a new private key to FILE (PEM, mode 0600) and print its public half.
+
+    ed25519 for appliances and plans, es256 for steering's tokens.
+
+    \b
+    Example:  fill keygen keys/a1.pem     # the line goes into the fleet file: public_key = "…"
+    """
+    pem = new_private_pem(alg)
+    try:
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as exc:
+        raise click.ClickException(f"{file}: {exc.strerror}; nothing was written") from exc
+    with os.fdopen(fd, "wb") as out:
+        out.write(pem)
+    click.echo(public_text(parse_private_key(pem, "new", str(file))))
+
+
+@main.command("check-config")
+@config_option
+@faults_told
+def check_config(config: Path) -> None:
+    """Read the configuration and everything it names; exit 0 if all of it holds.
+
+    \b
+    Example:  ExecStartPre=fill check-config --config /etc/fill/fill.toml
+    """
+    files: Files = read_files(config)
+    for line in inquiry.check(files):
+        click.echo(line)

@@ -1,0 +1,119 @@
+"""Questions to fill's state from the command line: explain, diff, offload, purge, check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fill.explain import Case, amount, explain
+from fill.files import Files
+from fill.history import History
+from fill.ledger import Ledger, alone
+from fill.night import open_plans, read_all_demand
+from fill.offload import offload_report
+from wire.durable import write_durably
+from wire.errors import NotFoundError
+from wire.ids import ORIGIN_ID
+from wire.knobs import knobs_of
+from wire.offload import OffloadReport
+from wire.plan import Plan, PurgeList, sign_purge
+
+
+def explanation(files: Files, asset: int, appliance: str) -> list[str]:
+    """Why the generation in force puts `asset` on `appliance`, or not; raises NotFoundError."""
+    ledger = Ledger(files.state)
+    summary = ledger.summary(_in_force(ledger))
+    entry = files.read_catalogue().entries.get(asset)
+    if entry is None:
+        raise NotFoundError(f"the catalogue has no asset {asset}")
+    plans = open_plans(files, ledger, summary.generation)
+    if appliance not in plans or appliance not in summary.boxes:
+        known = ", ".join(sorted(summary.boxes))
+        raise NotFoundError(f"there is no plan for {appliance!r}; boxes with plans: {known}")
+    box = summary.boxes[appliance]
+    told = ledger.told(box.generation, box.site)
+    found = told.assets.get(str(asset)) if told else None
+    return explain(Case(entry.asset, appliance, plans[appliance], box, found))
+
+
+def two_generations(
+    files: Files, wanted: Sequence[int]
+) -> tuple[dict[str, Plan], dict[str, Plan], str]:
+    """The plans of an old and a new generation, and a title; raises NotFoundError."""
+    ledger = Ledger(files.state)
+    new = wanted[1] if len(wanted) > 1 else _in_force(ledger)
+    earlier = [number for number in ledger.numbers() if number < new]
+    old = wanted[0] if wanted else max(earlier, default=0)
+    if not old:
+        raise NotFoundError(f"there is no generation before {new}")
+    title = f"From generation {old} to {new}"
+    return open_plans(files, ledger, old), open_plans(files, ledger, new), title
+
+
+def offload(files: Files, since_s: int) -> OffloadReport:
+    """The offload report, from the history on the disk."""
+    ledger = Ledger(files.state)
+    current = ledger.current()
+    history = History(files.history)
+    try:
+        totals = history.totals(since_s // 60)
+    finally:
+        history.close()
+    return offload_report(totals, since_s, ledger.summary(current) if current else None)
+
+
+def add_purge(files: Files, assets: Iterable[int]) -> int:
+    """Add assets to the signed purge list; its new number. Raises NotFoundError."""
+    with alone(files.state):
+        snapshot = files.read_catalogue()
+        wanted = set(assets)
+        for asset in sorted(wanted):
+            if asset >= snapshot.next_id:
+                raise NotFoundError(f"the catalogue never had an asset {asset}")
+        old = files.read_purge(snapshot.epoch)
+        new = PurgeList(
+            epoch=snapshot.epoch,
+            number=old.number + 1,
+            assets=tuple(sorted(wanted.union(old.assets))),
+        )
+        write_durably(files.purge, sign_purge(new, files.signing_key()))
+        return new.number
+
+
+def late_purgers(files: Files) -> list[str]:
+    """One line for each box that has not carried out the whole purge list."""
+    number = files.read_purge(files.read_catalogue().epoch).number
+    history = History(files.history)
+    try:
+        acks = history.purge_acks()
+    finally:
+        history.close()
+    late = []
+    for box in files.read_fleet().appliances:
+        done = acks.get(box.id, (0, 0))[0]
+        if done < number:
+            late.append(f"{box.id}: has carried out list {done} of {number}")
+    return late
+
+
+def check(files: Files) -> list[str]:
+    """What the configuration means, line by line; raises WireError where it does not hold."""
+    catalogue, fleet = files.read_catalogue(), files.read_fleet()
+    files.signing_key()
+    files.steering_keys()
+    demand = read_all_demand(files, catalogue, fleet)
+    boxes = [box for box in fleet.appliances if box.id != ORIGIN_ID]
+    total = sum(entry.asset.bytes for entry in catalogue.entries.values())
+    return [
+        *(f"{knob.name} = {knob.value!r}" for knob in knobs_of(files.config)),
+        f"catalogue: {len(catalogue.entries)} assets, {amount(total)}, epoch {catalogue.epoch}",
+        f"fleet: {len(boxes)} boxes in {len(fleet.sites)} sites",
+        f"demand: {len(demand.rows)} rows",
+        "all of it holds",
+    ]
+
+
+def _in_force(ledger: Ledger) -> int:
+    current = ledger.current()
+    if not current:
+        raise NotFoundError("no plan has been published yet: fill plan")
+    return current

@@ -1,0 +1,96 @@
+"""From whom a box pulls an asset, best first: peers, then other sites, the origin last. Pure.
+
+Of the boxes of a site that will hold a new asset, the first in rendezvous order fetches it from
+outside; each later one lists those before it, so that nobody waits in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from fill.rendezvous import rendezvous_order
+from wire.fleet import Appliance, Fleet, Wanted
+from wire.ids import ORIGIN_ID, SiteKind
+from wire.plan import Source, SourceKind
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """Who has what: `held` now, `planned` from tonight on (both: appliance id → asset ids)."""
+
+    held: Mapping[str, AbstractSet[int]]
+    planned: Mapping[str, AbstractSet[int]]
+
+
+class SourceRanker:
+    """Ranks sources for every box of a fleet."""
+
+    def __init__(
+        self, fleet: Fleet, holders: Holders, *, elsewhere_max: int, from_embedded: bool
+    ) -> None:
+        """`elsewhere_max` boxes of other sites are named; ISPs' boxes if `from_embedded`."""
+        self._fleet, self._holders, self._elsewhere_max = fleet, holders, elsewhere_max
+        self._boxes = {
+            box.id: box
+            for box in fleet.appliances
+            if box.id != ORIGIN_ID and box.state is Wanted.IN_SERVICE
+        }
+        self._kinds = {site.id: site.kind for site in fleet.sites}
+        self._weights = {name: float(box.disk_bytes) for name, box in self._boxes.items()}
+        self._lenders = [
+            name
+            for name, box in self._boxes.items()
+            if from_embedded or self._kinds[box.site] is not SiteKind.EMBEDDED
+        ]
+
+    def rank(self, box: Appliance, asset: int) -> list[tuple[str, SourceKind]]:
+        """Appliance ids to try for `asset`, best first, and how far each one is."""
+        mates = self._order(asset, (n for n, b in self._boxes.items() if b.site == box.site))
+        holding = [n for n in mates if n != box.id and self._keeps(n, asset)]
+        ahead = mates[: mates.index(box.id)] if box.id in mates else []
+        coming = [n for n in ahead if n not in holding and asset in self._planned(n)]
+        far = [
+            name
+            for name in self._order(asset, self._lenders)
+            if self._boxes[name].site != box.site and self._keeps(name, asset)
+        ]
+        far.sort(key=lambda name: self._kinds[self._boxes[name].site].preference)
+        ranked = [(name, SourceKind.PEER) for name in (*holding, *coming)]
+        ranked += [(name, SourceKind.SITE) for name in far[: self._elsewhere_max]]
+        if self._fleet.appliance(ORIGIN_ID):
+            ranked.append((ORIGIN_ID, SourceKind.ORIGIN))
+        return ranked
+
+    def _order(self, asset: int, names: Iterable[str]) -> list[str]:
+        return rendezvous_order(asset, {name: self._weights[name] for name in names})
+
+    def _planned(self, name: str) -> AbstractSet[int]:
+        return self._holders.planned.get(name, frozenset())
+
+    def _keeps(self, name: str, asset: int) -> bool:
+        return asset in self._holders.held.get(name, frozenset()) and asset in self._planned(name)
+
+
+class SourceTable:
+    """The numbered sources of one plan."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        """Empty; sources are numbered in the order in which they are first named."""
+        self._fleet = fleet
+        self._index: dict[str, int] = {}
+        self.sources: list[Source] = []
+
+    def indexes(self, ranked: Sequence[tuple[str, SourceKind]]) -> tuple[int, ...]:
+        """The numbers of these sources."""
+        return tuple(self._number(name, kind) for name, kind in ranked)
+
+    def _number(self, name: str, kind: SourceKind) -> int:
+        if name not in self._index:
+            box = self._fleet.appliance(name)
+            if box is None:
+                raise KeyError(name)
+            self._index[name] = len(self.sources)
+            self.sources.append(Source(id=name, kind=kind, url=self._fleet.base_url(box)))
+        return self._index[name]
