@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from wire.token import Refusal as TokenRefusal
+
 
 class Close(StrEnum):
     """Every way a connection ends; the value is the label `reason` of `oca_closes_total`."""
@@ -32,21 +34,14 @@ class Close(StrEnum):
 
 
 class Refusal(StrEnum):
-    """Why a request got 403; the value is the label `reason` of `oca_refusals_total`."""
+    """Why a request got 403, beside what can be wrong with a token (wire.token.Refusal)."""
 
-    NO_TOKEN = "no_token"
-    MALFORMED = "token_malformed"
-    BAD_SIGNATURE = "token_bad_signature"
-    UNKNOWN_KEY = "token_unknown_key"
-    EXPIRED = "token_expired"
-    NOT_YET = "token_not_yet_valid"
-    URI_MISMATCH = "token_other_uri"
-    CLAIM = "token_claim"
-    ADDRESS = "token_other_address"
-    PEER_UNKNOWN = "peer_unknown"
-    PEER_BAD = "peer_bad_token"
+    PEER = "peer_not_proven"
     NOT_ANNOUNCED = "client_not_announced"
 
+
+REFUSALS: tuple[str, ...] = (*(r.value for r in TokenRefusal), *(r.value for r in Refusal))
+"""Every label `reason` of `oca_refusals_total`."""
 
 RESPONSE_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 CONNECTIONS_OPEN = "oca_connections_open"
@@ -60,15 +55,13 @@ SLOT_NAMES: tuple[str, ...] = (
     CONNECTIONS_OPEN,
     *(f'oca_responses_total{{class="{c}"}}' for c in RESPONSE_CLASSES),
     *(f'oca_closes_total{{reason="{r.value}"}}' for r in Close),
-    *(f'oca_refusals_total{{reason="{r.value}"}}' for r in Refusal),
+    *(f'oca_refusals_total{{reason="{r}"}}' for r in REFUSALS),
 )
 """The samples of one worker, as Prometheus writes them; order is free, names are the contract."""
 
 SLOT: dict[str, int] = {name: i for i, name in enumerate(SLOT_NAMES)}
 CLOSE_SLOT: dict[Close, int] = {r: SLOT[f'oca_closes_total{{reason="{r.value}"}}'] for r in Close}
-REFUSAL_SLOT: dict[Refusal, int] = {
-    r: SLOT[f'oca_refusals_total{{reason="{r.value}"}}'] for r in Refusal
-}
+REFUSAL_SLOT: dict[str, int] = {r: SLOT[f'oca_refusals_total{{reason="{r}"}}'] for r in REFUSALS}
 CLASS_SLOT: tuple[int, ...] = (
     0,
     *(SLOT[f'oca_responses_total{{class="{c}"}}'] for c in RESPONSE_CLASSES),

@@ -1,0 +1,5 @@
+"""`python -m oca` is the `oca` command."""
+
+from oca.cli import main
+
+main()

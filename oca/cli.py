@@ -1,0 +1,197 @@
+"""The `oca` command: what people type, and nothing that decides."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from oca.config import Config, read, split_address
+from wire import log
+from wire.errors import OcaError
+from wire.keys import new_private_pem, parse_private_key, public_text
+from wire.knobs import knobs_of
+
+EXAMPLES = """
+\b
+Examples:
+  oca serve --root /srv/video --listen 127.0.0.1:8080
+  oca serve --root ~/hls --listen 0.0.0.0:8080 --workers 2 --admin 127.0.0.1:9480
+  oca serve --config /etc/oca/appliance.toml
+  curl -r 100-199 http://127.0.0.1:8080/film/seg-1.m4s
+"""
+
+
+@click.group(epilog=EXAMPLES)
+@click.version_option(package_name="oca-cdn", prog_name="oca")
+def cli() -> None:
+    """oca, the appliance: serves segments and byte ranges, and fills its disks at night."""
+
+
+@cli.command(epilog=EXAMPLES)
+@click.option(
+    "--root", type=click.Path(exists=True, file_okay=False), help="Serve this folder as it is."
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Run a whole appliance: workers and agent.",
+)
+@click.option("--listen", metavar="HOST:PORT", help="Where to listen (default 127.0.0.1:8080).")
+@click.option("--workers", type=click.IntRange(1, 512), help="Processes (default: one per core).")
+@click.option("--admin", metavar="HOST:PORT", help="With --root: /metrics and /healthz here.")
+def serve(
+    root: str | None,
+    config_file: str | None,
+    listen: str | None,
+    workers: int | None,
+    admin: str | None,
+) -> None:
+    """Serve files over HTTP/1.1: a plain folder (--root), or an appliance's store (--config).
+
+    With --root every regular file in the folder is served to everybody, read-only, by its path.
+    Folders are answered 404 (there is no listing and no index page), and so are dot files and
+    links that lead out of the folder. Byte ranges, conditional requests and CORS are right for HLS
+    and DASH players. Port 0 takes any free port and prints it. SIGTERM finishes what is being sent.
+    """
+    if (root is None) == (config_file is None):
+        raise click.UsageError("say either --root DIR or --config FILE")
+    log.configure("oca")
+    if root is not None:
+        _serve_root(root, listen or "127.0.0.1:8080", workers or os.cpu_count() or 1, admin or "")
+    elif config_file is not None:
+        if listen or workers or admin:
+            raise click.UsageError("with --config, say it in the file: listen, workers, admin")
+        _serve_config(_config(config_file), config_file)
+
+
+def _serve_root(root: str, listen: str, workers: int, admin: str) -> None:
+    from oca.admin import start_admin
+    from oca.config import Timeouts
+    from oca.counters import Generation
+    from oca.supervisor import life_pipe, listeners, supervise, worker_child
+
+    host, port = split_address(listen, "--listen")
+    admin_at = split_address(admin, "--admin") if admin else None
+    sockets = listeners(host, port, workers)
+    run_dir = Path(tempfile.mkdtemp(prefix="oca-"))
+    try:
+        Generation(run_dir)
+        life_fd = life_pipe()
+        args = ["--root", root, "--run", str(run_dir)]
+        children = [worker_child(i, sock, life_fd, args) for i, sock in enumerate(sockets)]
+        bound = sockets[0].getsockname()
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        click.echo(
+            f"oca serves {root} at http://{shown}:{bound[1]}/ "
+            f"({workers} worker{'s' if workers > 1 else ''}, read-only, open to all); Ctrl-C stops"
+        )
+        extra = None if admin_at is None else (lambda: start_admin(run_dir, *admin_at))
+        asyncio.run(supervise(children, Timeouts().drain_s, extra))
+    finally:
+        shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def _serve_config(config: Config, config_file: str) -> None:
+    from oca.counters import Generation
+    from oca.supervisor import agent_child, life_pipe, listeners, supervise, worker_child
+
+    run_dir = Path(config.run)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    Generation(run_dir)
+    host, port = split_address(config.listen, "listen")
+    sockets = listeners(host, port, config.workers or os.cpu_count() or 1)
+    life_fd = life_pipe()
+    args = ["--config", config_file, "--run", str(run_dir)]
+    children = [worker_child(i, sock, life_fd, args) for i, sock in enumerate(sockets)]
+    children.append(agent_child(config_file, life_fd))
+    bound = sockets[0].getsockname()
+    click.echo(f"oca {config.id} serves {config.store} at {bound[0]}:{bound[1]}")
+    asyncio.run(supervise(children, config.timeouts.drain_s))
+
+
+def _config(path: str) -> Config:
+    return read(Path(path).read_bytes(), path)
+
+
+@cli.command("check-config")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+def check_config(file: str) -> None:
+    """Read FILE as `serve --config` would, and print every setting with its reason."""
+    for knob in knobs_of(_config(file)):
+        click.echo(f"{knob.name} = {knob.value!r}")
+        click.echo(f"    {knob.why}")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--kind", type=click.Choice(["ed25519", "es256"]), default="ed25519")
+def keygen(file: str, kind: str) -> None:
+    """Make a private key in FILE (mode 600), and print its public half for the fleet file."""
+    path = Path(file)
+    if path.exists():
+        raise click.ClickException(f"{file} exists; a key is never overwritten")
+    pem = new_private_pem(kind)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "wb") as out:
+        out.write(pem)
+    click.echo(public_text(parse_private_key(pem, "", file)))
+
+
+@cli.command(hidden=True)
+@click.option("--index", type=int, required=True)
+@click.option("--listen-fd", type=int, required=True)
+@click.option("--life-fd", type=int, required=True)
+@click.option("--run", "run_dir", required=True)
+@click.option("--root")
+@click.option("--config", "config_file")
+def worker(
+    index: int,
+    listen_fd: int,
+    life_fd: int,
+    run_dir: str,
+    root: str | None,
+    config_file: str | None,
+) -> None:
+    """One data-plane process; the supervisor starts it."""
+    from oca.worker import Post, run_appliance, run_folder
+
+    post = Post(index, listen_fd, life_fd, Path(run_dir))
+    if config_file is not None:
+        config = _config(config_file)
+        log.configure(f"oca {config.id} worker {index}", config.log_level)
+        run_appliance(config, post)
+    elif root is not None:
+        log.configure(f"oca worker {index}")
+        run_folder(root, post)
+
+
+@cli.command(hidden=True)
+@click.option("--config", "config_file", required=True)
+@click.option("--life-fd", type=int)
+def agent(config_file: str, life_fd: int | None) -> None:
+    """The appliance's agent; the supervisor starts it."""
+    from oca.agent.main import run, until_told
+
+    config = _config(config_file)
+    log.configure(f"oca {config.id} agent", config.log_level)
+
+    async def live() -> None:
+        await run(config, await until_told(life_fd))
+
+    asyncio.run(live())
+
+
+def main() -> None:
+    """Entry point: errors of ours are one line, exit 1."""
+    try:
+        cli(standalone_mode=True)
+    except OcaError as exc:
+        click.echo(f"oca: {exc}", err=True)
+        sys.exit(1)

@@ -1,0 +1,415 @@
+"""One connection, from readable socket to bytes sent: no task, no await, no copy of a file.
+
+An adapter: it owns a non-blocking socket and is called by the loop when that can be read or
+written, and by the server's sweep when its deadline is over. What to answer is decided elsewhere
+(oca.service); here it is read, sent (oca.outflow), and the connection ended for a named reason.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from oca.http.body import Chunked, Sized
+from oca.http.errors import RequestError
+from oca.http.head import Fields, Line, remembered_blocks, take_head
+from oca.http.respond import CONTINUE, closes, refuse
+from oca.outflow import DiskError, Outflow, ShortFileError
+from oca.phases import NEXT, Phase
+from oca.reasons import CLASS_SLOT, REFUSAL_SLOT, SLOT, Close
+from oca.service import Reply, Request
+
+if TYPE_CHECKING:
+    from oca.server import Server
+
+READ_BYTES = 8 * 1024  # larger buffers cost more to make than a second read
+PIPELINE_BYTES_MAX = 32 * 1024  # kept while an answer is being sent; then the peer has to wait
+PIPELINE_TURN_MAX = 16  # answers in one go before others have their turn
+LINGER_BYTES_MAX = 16 * 1024 * 1024  # discarded before we stop being polite
+
+_REQUESTS = SLOT["oca_requests_total"]
+_OK = CLASS_SLOT[2]
+
+
+class Connection:
+    """A peer's connection to this worker; `deadline_s` (monotonic) is when its patience ends."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_close",
+        "_discarded",
+        "_end_s",
+        "_inside",
+        "_out",
+        "_peer_done",
+        "_request",
+        "_seen",
+        "_server",
+        "address",
+        "deadline_s",
+        "phase",
+        "reading",
+        "served",
+        "sock",
+        "writing",
+    )
+
+    def __init__(self, server: Server, sock: socket.socket, address: str) -> None:
+        """`sock` is accepted and non-blocking; `address` is the peer's, as text."""
+        self._server, self.sock, self.address = server, sock, address
+        self.phase = Phase.IDLE
+        self.deadline_s = time.monotonic() + server.timeouts.idle_s
+        self.served = self._discarded = 0
+        self.reading = self.writing = self._peer_done = False
+        self._inside = server.is_inside(address)
+        self._seen = server.generation
+        self._buffer = b""
+        self._body: Sized | Chunked | None = None
+        self._request: tuple[bytes, Line, Fields] | None = None
+        self._close: Close | None = None
+        self._end_s = 0.0
+        self._out = Outflow(server, sock)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def on_readable(self) -> None:
+        """The socket can be read, or its peer is gone."""
+        try:
+            self._read(self.sock.recv(READ_BYTES))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.end(Close.CLIENT_RESET)
+        except Exception:
+            self._fail()
+
+    def _read(self, data: bytes) -> None:
+        if not data:
+            self._on_end_of_stream()
+        elif self.phase is Phase.LINGER:
+            self._discard(len(data))
+        elif self._buffer or self.phase is not Phase.IDLE:
+            self._buffer += data
+            if self.phase is not Phase.SENDING:
+                self.advance()
+            elif len(self._buffer) >= PIPELINE_BYTES_MAX:
+                self._server.stop_reading(self)
+        elif not self._answer_hot(data):
+            self._buffer = data
+            self.advance()
+
+    def _answer_hot(self, data: bytes) -> bool:
+        """Answer a plain GET that was answered before, at once; False when it is not one.
+
+        Everything that could make the remembered answer wrong is compared here: the file, the
+        token's time, the host it was granted for, the client's place, the generation.
+        """
+        server = self._server
+        cut = data.find(b"\r\n")
+        hot = server.hot.get(data[:cut])
+        if hot is None or server.is_stale() or self._seen != server.generation:
+            return False
+        fields = remembered_blocks.get(data[cut + 2 : -2])
+        entry, now_s = hot.entry, time.monotonic()
+        if (
+            fields is None
+            or not fields.plain
+            or fields.host is None
+            or (hot.host is not None and hot.host != fields.host)
+            or now_s >= entry.check_at_s
+            or now_s >= hot.until_s
+            or entry.body is None
+            or not self._inside
+            or not data.endswith(b"\r\n\r\n")
+            or server.closing(self.served) is not None
+        ):
+            return False
+        entry.used = True
+        answer = server.ok_start + entry.tail
+        try:
+            sent = self.sock.send(answer)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.end(Close.CLIENT_RESET)
+            return True
+        self.served += 1
+        server.metrics[_REQUESTS] += 1
+        server.metrics[_OK] += 1
+        head = len(answer) - entry.facts.size
+        if sent == len(answer):
+            self._out.sent_whole(hot.key, head, entry.facts.size)
+            self.deadline_s = now_s + server.timeouts.idle_s
+        else:
+            self._start_sending()
+            self._out.begin_rest(answer, sent, head, hot.key)
+            server.want_write(self)
+        return True
+
+    def advance(self) -> None:
+        """Take requests out of the buffer as far as they go, and answer them in turn."""
+        for _ in range(PIPELINE_TURN_MAX):
+            if self.phase is Phase.BODY:
+                if not self._drain_body():
+                    return
+            elif self.phase in (Phase.IDLE, Phase.HEAD):
+                if not self._buffer:
+                    if self._peer_done:
+                        self._end_gently(Close.CLIENT_DONE)
+                    return
+                if not self._take_request():
+                    return
+            else:
+                return
+        self._server.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        try:
+            self.advance()
+        except Exception:
+            self._fail()
+
+    def _take_request(self) -> bool:
+        """Read one head and act on it; False when the buffer does not hold it whole."""
+        try:
+            taken = take_head(self._buffer)
+        except RequestError as exc:
+            self._reject(exc.status, Close.BAD_REQUEST)
+            return True
+        if taken is None:
+            self._await_head()
+            return False
+        line, fields, used = taken
+        raw_line = self._buffer[: self._buffer.find(b"\r\n")]
+        self._buffer = self._buffer[used:]
+        self._server.metrics[_REQUESTS] += 1
+        self._request = (raw_line, line, fields)
+        if fields.expect is not None and fields.expect.lower() != b"100-continue":
+            self._reject(417, Close.BAD_REQUEST)
+        elif fields.length or fields.chunked:
+            self._begin_body(line, fields)
+        else:
+            self._dispatch()
+        return True
+
+    def _await_head(self) -> None:
+        if self._peer_done:
+            self._reject(400, Close.CLIENT_CLOSED_EARLY)
+        elif self.phase is Phase.IDLE:
+            self._enter(Phase.HEAD)
+            self.deadline_s = time.monotonic() + self._server.timeouts.head_s
+
+    def _begin_body(self, line: Line, fields: Fields) -> None:
+        try:
+            self._body = Chunked() if fields.chunked else Sized(fields.length)
+        except RequestError as exc:
+            self._reject(exc.status, Close.BAD_REQUEST)
+            return
+        if fields.expect is not None and line.minor:
+            if line.method not in ("GET", "HEAD", "OPTIONS"):
+                # RFC 9110 §10.1.1: the final answer may come instead of the 100
+                self._reject(405, Close.BAD_REQUEST)
+                return
+            if not self._buffer:
+                self._out.interim(CONTINUE)
+        self._enter(Phase.BODY)
+        self.deadline_s = time.monotonic() + self._server.timeouts.body_s
+
+    def _drain_body(self) -> bool:
+        """Take the body out of the buffer; False when more of it must come."""
+        data, self._buffer = self._buffer, b""
+        if self._body is None:
+            raise RuntimeError("no body is being read")
+        try:
+            end = self._body.feed(data)
+        except RequestError as exc:
+            self._reject(exc.status, Close.BAD_REQUEST)
+            return True
+        if end is None:
+            if self._peer_done:
+                self._reject(400, Close.CLIENT_CLOSED_EARLY)
+            return False
+        self._buffer = data[end:]
+        self._body = None
+        self._dispatch()
+        return True
+
+    # --- answering -------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        """Have the request answered."""
+        server = self._server
+        if self._request is None:
+            raise RuntimeError("no request was read")
+        raw_line, line, fields = self._request
+        if server.is_stale() or self._seen != server.generation:
+            self._seen = server.generation
+            self._inside = server.is_inside(self.address)
+        self._close = server.closing(self.served)
+        if self._close is None and closes(line, fields):
+            self._close = Close.ASKED
+        request = Request(
+            raw_line=raw_line,
+            line=line,
+            fields=fields,
+            inside=self._inside,
+            close=self._close is not None,
+            date=server.date,
+            now_s=time.time(),
+            tick_s=time.monotonic(),
+        )
+        reply = server.service.answer(request)
+        if reply.refused:
+            server.metrics[REFUSAL_SLOT[reply.refused]] += 1
+            server.on_refused(self.address, line, reply.refused)
+        if reply.plan.close and self._close is None:
+            self._close = Close.BAD_REQUEST
+        self._send(reply)
+
+    def _reject(self, status: int, reason: Close) -> None:
+        """An error answer after which nothing more of this peer is read."""
+        line = None if self._request is None else self._request[1]
+        self._close = reason
+        self._buffer = b""
+        self._body = None
+        self._send(Reply(refuse(status, date=self._server.date, line=line, close=True)))
+
+    def _send(self, reply: Reply) -> None:
+        self._request = None
+        self.served += 1
+        self._start_sending()
+        self._out.begin(reply)
+        self._transmit()
+
+    def _start_sending(self) -> None:
+        self._enter(Phase.SENDING)
+        now_s = time.monotonic()
+        self._end_s = now_s + self._server.timeouts.response_s
+        self.deadline_s = now_s + self._server.timeouts.send_stalled_s
+
+    def on_writable(self) -> None:
+        """The socket takes bytes again."""
+        try:
+            stalled_s = time.monotonic() + self._server.timeouts.send_stalled_s
+            self.deadline_s = min(stalled_s, self._end_s)
+            self._transmit()
+            if self.phase is Phase.IDLE:
+                self.advance()
+        except Exception:
+            self._fail()
+
+    def _transmit(self) -> None:
+        try:
+            done = self._out.transmit()
+        except ShortFileError:
+            self.end(Close.SHORT_FILE)
+        except DiskError as exc:
+            self._server.on_disk_error(str(exc))
+            self.end(Close.FILE_ERROR)
+        except OSError:
+            self.end(Close.CLIENT_RESET)
+        else:
+            if not done:
+                self._server.want_write(self)
+                return
+            self._server.no_write(self)
+            if self._close is not None:
+                self._linger()
+                return
+            self._enter(Phase.IDLE)
+            self.deadline_s = time.monotonic() + self._server.timeouts.idle_s
+            if not self._peer_done:
+                self._server.resume_reading(self)
+
+    # --- ending ----------------------------------------------------------------------------------
+
+    def _on_end_of_stream(self) -> None:
+        """The peer sends no more; it may still read what it asked for (RFC 9112 §9.6)."""
+        self._peer_done = True
+        self._server.stop_reading(self)
+        if self.phase is Phase.LINGER:
+            self._end_gently(self._close or Close.ASKED)
+        elif self.phase is Phase.IDLE and not self._buffer:
+            self._end_gently(Close.CLIENT_DONE)
+        elif self.phase in (Phase.HEAD, Phase.BODY):
+            self._reject(400, Close.CLIENT_CLOSED_EARLY)
+
+    def _linger(self) -> None:
+        """Shut our side, and let the peer read the answer before the socket is gone."""
+        self._enter(Phase.LINGER)
+        self._buffer = b""
+        self.deadline_s = time.monotonic() + self._server.timeouts.linger_s
+        try:
+            self._out.finish()
+        except OSError:
+            self.end(Close.CLIENT_RESET)
+            return
+        if self._peer_done:
+            self._end_gently(self._close or Close.ASKED)
+        else:
+            self._server.resume_reading(self)
+
+    def _discard(self, count_bytes: int) -> None:
+        self._discarded += count_bytes
+        if self._discarded > LINGER_BYTES_MAX:
+            self.end(self._close or Close.BAD_REQUEST)
+
+    def _end_gently(self, reason: Close) -> None:
+        """Close, but not before the kernel got rid of what it holds, or the time for it is over."""
+        if self._out.unacked() == 0:
+            self.end(reason)
+            return
+        self._close = reason
+        self._enter(Phase.FLUSH)
+        self.deadline_s = time.monotonic() + self._server.timeouts.linger_s
+        self._server.stop_reading(self)
+
+    def on_sweep(self, now_s: float) -> None:
+        """Asked every now and then: is its time over, has it been flushed?"""
+        try:
+            if self.phase is Phase.FLUSH and self._out.unacked() == 0:
+                self.end(self._close or Close.ASKED)
+            elif now_s >= self.deadline_s:
+                self._on_deadline(now_s)
+        except Exception:
+            self._fail()
+
+    def _on_deadline(self, now_s: float) -> None:
+        if self.phase is Phase.IDLE:
+            self.end(Close.DRAIN if self._server.draining else Close.IDLE)
+        elif self.phase is Phase.HEAD:
+            self._reject(408, Close.HEAD_TIMEOUT)
+        elif self.phase is Phase.BODY:
+            self._reject(408, Close.BODY_TIMEOUT)
+        elif self.phase is Phase.SENDING:
+            self.end(Close.RESPONSE_TIMEOUT if now_s >= self._end_s else Close.SEND_STALLED)
+        else:
+            self.end(self._close or Close.ASKED)
+
+    def on_drain(self, now_s: float, grace_s: float) -> None:
+        """The worker stops: an idle connection has `grace_s` since its last answer to ask again."""
+        if self.phase is Phase.IDLE:
+            last_s = self.deadline_s - self._server.timeouts.idle_s
+            self.deadline_s = max(now_s, last_s + grace_s)
+
+    def end(self, reason: Close) -> None:
+        """The end: bytes nobody got are taken back, the socket goes, the reason is counted."""
+        if self.phase is Phase.CLOSED:
+            return
+        self._out.abandon()
+        self._enter(Phase.CLOSED)
+        self._server.forget(self, reason)
+        self._buffer = b""
+        self.sock.close()
+
+    def _fail(self) -> None:
+        """A fault of ours ends this connection and no other."""
+        self._server.on_fault(self)
+        self.end(Close.INTERNAL)
+
+    def _enter(self, phase: Phase) -> None:
+        if phase not in NEXT[self.phase]:
+            raise RuntimeError(f"{self.phase} → {phase} is not a life of a connection")
+        self.phase = phase

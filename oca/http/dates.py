@@ -1,0 +1,58 @@
+"""HTTP dates (RFC 9110 §5.6.7): written in one form, read in all three, or not at all. Pure."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_LONG_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH = {name.encode(): i + 1 for i, name in enumerate(_MONTHS)}
+
+_TIME = rb"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)"
+_MON = rb"(?P<mon>" + b"|".join(_MONTH) + rb")"
+_DAY = b"|".join(day.encode() for day in _DAYS)
+_LONG = b"|".join(day.encode() for day in _LONG_DAYS)
+_FORMS = (
+    re.compile(rb"(?:" + _DAY + rb"), (?P<d>\d\d) " + _MON + rb" (?P<y>\d{4}) " + _TIME + rb" GMT"),
+    re.compile(rb"(?:" + _LONG + rb"), (?P<d>\d\d)-" + _MON + rb"-(?P<y>\d\d) " + _TIME + rb" GMT"),
+    re.compile(rb"(?:" + _DAY + rb") " + _MON + rb" (?P<d>[ \d]\d) " + _TIME + rb" (?P<y>\d{4})"),
+)
+
+
+def http_date(at_s: float) -> bytes:
+    """IMF-fixdate of Unix time `at_s` (seconds), rounded down."""
+    t = time.gmtime(at_s)
+    day, month = _DAYS[t.tm_wday], _MONTHS[t.tm_mon - 1]
+    clock = f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
+    return f"{day}, {t.tm_mday:02} {month} {t.tm_year:04} {clock} GMT".encode()
+
+
+def parse_date(raw: bytes, now_s: float) -> int | None:
+    """Unix seconds of an HTTP-date in any of the three forms; None when it is not one.
+
+    A two-digit year more than 50 years ahead of `now_s` is in the past (RFC 9110 §5.6.7).
+    """
+    for form in _FORMS:
+        match = form.fullmatch(raw)
+        if match:
+            return _seconds(match, now_s)
+    return None
+
+
+def _seconds(match: re.Match[bytes], now_s: float) -> int | None:
+    year, day = int(match["y"]), int(match["d"])
+    if len(match["y"]) == 2:
+        this_year = time.gmtime(now_s).tm_year
+        year += this_year - this_year % 100
+        if year > this_year + 50:
+            year -= 100
+    month, hour = _MONTH[match["mon"]], int(match["h"])
+    minute, second = int(match["m"]), int(match["s"])
+    if year < 1970 or hour > 23 or minute > 59 or second > 60:
+        return None
+    if not 1 <= day <= calendar.monthrange(year, month)[1]:
+        return None
+    return calendar.timegm((year, month, day, hour, minute, second))

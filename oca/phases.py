@@ -1,0 +1,38 @@
+"""The life of a connection as a table. Pure; the edge (oca.connection) obeys it.
+
+    IDLE ──bytes──► HEAD ──complete──► BODY ──drained──► SENDING ──done──► IDLE
+                      │                  │                  │ says close
+                      └──── refused ─────┴──► SENDING ──────┴──► LINGER ──► FLUSH ──► CLOSED
+
+LINGER: our side is shut, the peer may still be writing what we refuse to read; it is discarded, so
+that the peer reads our answer and not a reset (RFC 9112 §9.6). FLUSH: the peer is done as well, the
+kernel still holds bytes that were not acknowledged, and who was served what is not decided yet.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+
+class Phase(Enum):
+    """Where a connection stands."""
+
+    IDLE = auto()
+    HEAD = auto()
+    BODY = auto()
+    SENDING = auto()
+    LINGER = auto()
+    FLUSH = auto()
+    CLOSED = auto()
+
+
+NEXT: dict[Phase, frozenset[Phase]] = {
+    Phase.IDLE: frozenset({Phase.HEAD, Phase.BODY, Phase.SENDING, Phase.FLUSH, Phase.CLOSED}),
+    Phase.HEAD: frozenset({Phase.IDLE, Phase.BODY, Phase.SENDING, Phase.CLOSED}),
+    Phase.BODY: frozenset({Phase.SENDING, Phase.CLOSED}),
+    Phase.SENDING: frozenset({Phase.IDLE, Phase.LINGER, Phase.FLUSH, Phase.CLOSED}),
+    Phase.LINGER: frozenset({Phase.FLUSH, Phase.CLOSED}),
+    Phase.FLUSH: frozenset({Phase.CLOSED}),
+    Phase.CLOSED: frozenset(),
+}
+"""Whatever is not here is a fault of ours and raises."""

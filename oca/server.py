@@ -1,0 +1,244 @@
+"""One worker's listening socket, its connections, and the sweep that keeps their time.
+
+An adapter over the event loop (uvloop): sockets are watched with add_reader and add_writer, so that
+a request costs one callback. Life cycle: start → serve → drain → stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from oca.config import Limits, Timeouts
+from oca.connection import Connection
+from oca.counters import Demand, DemandKey
+from oca.http.dates import http_date
+from oca.http.head import Line
+from oca.http.respond import refuse, start_of
+from oca.prefixes import address_of
+from oca.reasons import CLOSE_SLOT, CONNECTIONS_OPEN, SLOT, Close
+from oca.service import Service
+from wire.log import get
+from wire.token import split_path
+
+SWEEP_S = 0.25
+ACCEPT_TURN_MAX = 64  # connections taken in one go
+ACCEPT_PAUSE_S = 0.1  # when the process is out of descriptors
+DRAIN_GRACE_S = 1.0  # an idle player that asked this lately may be asking again right now
+UNSENT_BYTES_MAX = 128 * 1024
+"""TCP_NOTSENT_LOWAT: bounds memory per slow client, keeps what is sent in the processor's cache."""
+
+REFUSED_LOG_PER_S = 20  # a flood of bad tokens must not become a flood of log lines
+
+_OPEN = SLOT[CONNECTIONS_OPEN]
+_TAKEN = SLOT["oca_connections_total"]
+_log = get("server")
+
+
+class Server:
+    """Serves one listening socket until drained."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        service: Service,
+        metrics: memoryview,
+        *,
+        timeouts: Timeouts,
+        limits: Limits,
+        demand: Demand | None = None,
+        word: memoryview | None = None,
+        reload: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`metrics` are this worker's slots; `word` is the generation word, and `reload` is called
+        when it rose, before the next answer."""
+        self._listener, self.service, self.metrics = listener, service, metrics
+        self.timeouts, self.limits, self.demand = timeouts, limits, demand
+        self._word = memoryview(bytes(8)).cast("Q") if word is None else word
+        self.generation = self._word[0]
+        self._reload = reload
+        self.hot = service.hot
+        self.count = demand.add if demand is not None else _uncounted
+        self.draining = False
+        self.date = self.ok_start = b""
+        self._connections: set[Connection] = set()
+        self._addresses: Counter[str] = Counter()
+        self._loop = asyncio.get_running_loop()
+        self._refused_logged = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    # --- life cycle ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._listener.setblocking(False)
+        # accepted sockets inherit both
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
+        self._tick()
+        self._loop.add_reader(self._listener, self._accept)
+
+    async def drain(self) -> None:
+        """Finish what is being sent, within `timeouts.drain_s`; then nothing is open any more."""
+        self._accept()  # those in the queue were promised an answer
+        self._loop.remove_reader(self._listener)
+        self.draining = True
+        now_s = time.monotonic()
+        for connection in list(self._connections):
+            connection.on_drain(now_s, DRAIN_GRACE_S)
+        try:
+            await asyncio.wait_for(self._empty.wait(), self.timeouts.drain_s)
+        except TimeoutError:
+            for connection in list(self._connections):
+                connection.end(Close.DRAIN_FORCED)
+
+    # --- what connections ask --------------------------------------------------------------------
+
+    def is_stale(self) -> bool:
+        """Whether the generation rose since the last look; what was cached is then forgotten."""
+        if self._word[0] == self.generation:
+            return False
+        self.generation = self._word[0]
+        self._reload()
+        return True
+
+    def is_inside(self, address: str) -> bool:
+        """Whether clients at this address are served."""
+        return self.service.is_inside(address_of(address))
+
+    def closing(self, served: int) -> Close | None:
+        """Why the connection ends after the next answer; None when it may go on."""
+        if self.draining:
+            return Close.DRAIN
+        if served + 1 >= self.limits.requests_per_connection:
+            return Close.REQUEST_LIMIT
+        return None
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Run it after others had their turn."""
+        self._loop.call_soon(callback)
+
+    def want_write(self, connection: Connection) -> None:
+        """Call `on_writable` when the socket takes bytes."""
+        if not connection.writing:
+            connection.writing = True
+            self._loop.add_writer(connection.sock, connection.on_writable)
+
+    def no_write(self, connection: Connection) -> None:
+        """Everything is sent."""
+        if connection.writing:
+            connection.writing = False
+            self._loop.remove_writer(connection.sock)
+
+    def stop_reading(self, connection: Connection) -> None:
+        """The peer said too much at once, or nothing more comes."""
+        if connection.reading:
+            connection.reading = False
+            self._loop.remove_reader(connection.sock)
+
+    def resume_reading(self, connection: Connection) -> None:
+        """Listen to the peer."""
+        if not connection.reading:
+            connection.reading = True
+            self._loop.add_reader(connection.sock, connection.on_readable)
+
+    def forget(self, connection: Connection, reason: Close) -> None:
+        """The connection ends for `reason`; its socket is closed right after."""
+        self.stop_reading(connection)
+        self.no_write(connection)
+        self._connections.discard(connection)
+        left = self._addresses[connection.address] - 1
+        if left > 0:
+            self._addresses[connection.address] = left
+        else:
+            del self._addresses[connection.address]
+        self.metrics[_OPEN] -= 1
+        self.metrics[CLOSE_SLOT[reason]] += 1
+        if not self._connections:
+            self._empty.set()
+
+    def on_refused(self, address: str, line: Line, reason: str) -> None:
+        """Log a 403: the reason, never the token."""
+        self._refused_logged += 1
+        if self._refused_logged <= REFUSED_LOG_PER_S:
+            path = split_path(line.path.decode("latin-1"))[0]
+            _log.info("refused", client=address, path=path[:256], why=reason)
+
+    def on_fault(self, connection: Connection) -> None:
+        """A fault of ours; call it while the exception is being handled."""
+        _log.exception("fault", client=connection.address, phase=connection.phase.name)
+
+    def on_disk_error(self, why: str) -> None:
+        """A file could not be read while it was being sent."""
+        _log.error("disk error", why=why)
+
+    # --- the loop's callbacks --------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPT_TURN_MAX):
+            try:
+                sock, peer = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionError):
+                return
+            except OSError as exc:
+                self._pause_accepting(exc)
+                return
+            self._take(sock, peer[0])
+
+    def _pause_accepting(self, exc: OSError) -> None:
+        """Out of descriptors or memory: the queue keeps them until others have left."""
+        _log.error("cannot accept", why=exc.strerror)
+        if not self.draining:
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(ACCEPT_PAUSE_S, self._resume_accepting)
+
+    def _resume_accepting(self) -> None:
+        if not self.draining:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _take(self, sock: socket.socket, address: str) -> None:
+        sock.setblocking(False)
+        self.metrics[_TAKEN] += 1
+        if len(self._connections) >= self.limits.connections:
+            self._turn_away(sock, Close.TOO_MANY)
+            return
+        if self._addresses[address] >= self.limits.connections_per_address:
+            self._turn_away(sock, Close.TOO_MANY_FROM_ADDRESS)
+            return
+        self._addresses[address] += 1
+        self.metrics[_OPEN] += 1
+        connection = Connection(self, sock, address)
+        self._connections.add(connection)
+        self._empty.clear()
+        self.resume_reading(connection)
+
+    def _turn_away(self, sock: socket.socket, reason: Close) -> None:
+        """503 at once: a player goes to the next box, and not away for ever as after a 429."""
+        self.metrics[CLOSE_SLOT[reason]] += 1
+        plan = refuse(503, date=self.date, close=True, extra=b"Retry-After: 5\r\n")
+        body = b"".join(part for part in plan.parts if isinstance(part, bytes))
+        try:
+            sock.send(plan.head + body)
+        except OSError:
+            pass
+        finally:
+            sock.close()
+
+    def _tick(self) -> None:
+        """Every SWEEP_S: the date of answers, and the deadlines of all connections."""
+        self._loop.call_later(SWEEP_S, self._tick)
+        self.date = http_date(time.time())
+        self.ok_start = start_of(200, self.date)
+        self._refused_logged = max(0, self._refused_logged - int(REFUSED_LOG_PER_S * SWEEP_S))
+        self.is_stale()
+        now_s = time.monotonic()
+        for connection in list(self._connections):
+            connection.on_sweep(now_s)
+
+
+def _uncounted(_key: DemandKey, _bytes: int) -> None:
+    """Nobody's demand is counted here (`oca serve --root`)."""

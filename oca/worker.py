@@ -1,0 +1,149 @@
+"""One data-plane worker: open files and rules → serve → drain → stop.
+
+Started by the supervisor (`oca worker`), which gives it a listening socket and one end of a pipe;
+when that pipe ends, the supervisor is dead and so is the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import os
+import resource
+import secrets
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from oca.access import Gate
+from oca.config import Config, Limits, Timeouts
+from oca.counters import Demand, Generation, open_metrics
+from oca.files import FolderFiles, Shelf, StoreFiles
+from oca.server import Server
+from oca.service import Service
+from oca.state import PEERS_FILE, Peers, read_peers
+from oca.store import Store
+from wire.errors import WireError
+from wire.log import get
+
+ORPHANED = 3
+"""Exit status of a worker whose supervisor died."""
+
+GC_THRESHOLD = 50_000  # nothing on the hot path makes cycles
+_log = get("worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What the supervisor gives a worker: its index, its socket, the pipe, where counters live."""
+
+    index: int
+    listen_fd: int
+    life_fd: int
+    run_dir: Path
+
+
+def run_folder(root: str, post: Post) -> None:
+    """Serve a plain folder to everybody until SIGTERM."""
+    limits = Limits()
+    files = FolderFiles(root, limits.open_files, limits.memory_files_bytes)
+    service = Service(files, _boundary())
+    uvloop.run(_serve(post, service, Timeouts(), limits))
+
+
+def run_appliance(config: Config, post: Post) -> None:
+    """Serve an appliance's store by its rules until SIGTERM. Raises WireError for bad rules."""
+    limits = config.limits
+    store = Store(Path(config.store), read_only=config.role == "origin")
+    files: Shelf = StoreFiles(store, config.id, limits.open_files, limits.memory_files_bytes)
+    gate = _gate(config, _peers(post.run_dir))
+    service = Service(files, _boundary(), gate)
+    uvloop.run(_serve(post, service, config.timeouts, limits, config))
+
+
+def _boundary() -> bytes:
+    return secrets.token_hex(16).encode()
+
+
+def _peers(run_dir: Path) -> Peers:
+    """What the agent said last; nothing yet on a new box."""
+    try:
+        return read_peers((run_dir / PEERS_FILE).read_bytes())
+    except FileNotFoundError:
+        return Peers()
+
+
+def _gate(config: Config, peers: Peers) -> Gate:
+    return Gate(
+        audience=config.id,
+        scheme=config.scheme,
+        token_keys=config.verify_keys(),
+        peers=peers,
+        anybody=config.serves_anybody,
+        remembered_max=config.limits.tokens,
+    )
+
+
+async def _serve(
+    post: Post, service: Service, timeouts: Timeouts, limits: Limits, config: Config | None = None
+) -> None:
+    """start → serve → drain → stop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is the supervisor's to judge
+    loop.add_reader(post.life_fd, _die)
+    lock = _hold_counters(post)
+    generation = Generation(post.run_dir)
+    server = Server(
+        socket.socket(fileno=post.listen_fd),
+        service,
+        open_metrics(post.run_dir, post.index),
+        timeouts=timeouts,
+        limits=limits,
+        demand=Demand(post.run_dir, post.index) if config is not None else None,
+        word=generation.words,
+        reload=lambda: _reload(config, post.run_dir, service),
+    )
+    _settle()
+    server.start()
+    await stop.wait()
+    await server.drain()
+    os.close(lock)
+
+
+def _hold_counters(post: Post) -> int:
+    """Wait until an earlier life of this worker is gone: a mapping has one writer."""
+    path = post.run_dir / f"worker-{post.index}.lock"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def _reload(config: Config | None, run_dir: Path, service: Service) -> None:
+    """The generation rose: take up the agent's rules; bad ones leave the old in force."""
+    if config is None:
+        service.replace_gate(None)
+        return
+    try:
+        service.replace_gate(_gate(config, _peers(run_dir)))
+    except (OSError, WireError, ValueError) as exc:
+        service.forget_files()
+        _log.error("the agent's rules cannot be read, the old ones stay", why=str(exc))
+
+
+def _settle() -> None:
+    """All descriptors the system allows; and the collector leaves alone what lives for ever."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+
+
+def _die() -> None:
+    os._exit(ORPHANED)
