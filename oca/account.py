@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from oca.counters import DemandKey
+DemandKey = tuple[int, str]
+"""Whose bytes: (asset id, home site of the client)."""
 
 ANSWERS_MAX = 8
 """Finished answers remembered before the kernel is asked which of them are acknowledged."""

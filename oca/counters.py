@@ -40,6 +40,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from oca.account import DemandKey
 from oca.reasons import CONNECTIONS_OPEN, SLOT_NAMES
 
 METRICS_MAGIC = b"OCAMETR1"
@@ -144,9 +145,6 @@ def metrics_files(run_dir: Path) -> list[tuple[int, Path]]:
 
 
 # --- demand --------------------------------------------------------------------------------------
-
-DemandKey = tuple[int, str]
-"""(asset id, home site)."""
 
 
 class Demand:

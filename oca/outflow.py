@@ -13,8 +13,7 @@ import struct
 import termios
 from typing import TYPE_CHECKING
 
-from oca.account import Account
-from oca.counters import DemandKey
+from oca.account import Account, DemandKey
 from oca.reasons import CLASS_SLOT, SLOT
 from oca.service import Reply
 

@@ -12,9 +12,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from oca.account import DemandKey
 from oca.config import Limits, Timeouts
 from oca.connection import Connection
-from oca.counters import Demand, DemandKey
+from oca.counters import Demand
 from oca.http.dates import http_date
 from oca.http.head import Line
 from oca.http.respond import refuse, start_of

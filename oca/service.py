@@ -11,7 +11,7 @@ import math
 import msgspec
 
 from oca.access import Address, Gate, Grant, Refused
-from oca.counters import DemandKey
+from oca.account import DemandKey
 from oca.files import Entry, Shelf, asset_of
 from oca.http.errors import RequestError
 from oca.http.head import Fields, Line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 import re
-import time
+from datetime import UTC, datetime
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LONG_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -24,10 +24,8 @@ _FORMS = (
 
 def http_date(at_s: float) -> bytes:
     """IMF-fixdate of Unix time `at_s` (seconds), rounded down."""
-    t = time.gmtime(at_s)
-    day, month = _DAYS[t.tm_wday], _MONTHS[t.tm_mon - 1]
-    clock = f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
-    return f"{day}, {t.tm_mday:02} {month} {t.tm_year:04} {clock} GMT".encode()
+    t = datetime.fromtimestamp(int(at_s), UTC)
+    return f"{_DAYS[t.weekday()]}, {t:%d} {_MONTHS[t.month - 1]} {t:%Y %H:%M:%S} GMT".encode()
 
 
 def parse_date(raw: bytes, now_s: float) -> int | None:
@@ -45,7 +43,7 @@ def parse_date(raw: bytes, now_s: float) -> int | None:
 def _seconds(match: re.Match[bytes], now_s: float) -> int | None:
     year, day = int(match["y"]), int(match["d"])
     if len(match["y"]) == 2:
-        this_year = time.gmtime(now_s).tm_year
+        this_year = datetime.fromtimestamp(now_s, UTC).year
         year += this_year - this_year % 100
         if year > this_year + 50:
             year -= 100
