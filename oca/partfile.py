@@ -1,13 +1,16 @@
 """A file on its way in: appended to, checked while it grows, and given its name when it is whole.
 
 xxh3-128 over each chunk finds wrong bytes early, so that only the chunk is fetched again; SHA-256
-over the whole is what fill trusts. All calls block; one thread at a time.
+over the whole is what fill trusts. All calls block. They may come from several threads, one call
+after another; `close` ends the last one, also one that nobody waits for any more.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +58,8 @@ class PartFile:
         """Nothing is opened yet: `resume` does that."""
         self.path, self.final, self.file = path, final, file
         self._fd = -1
+        self._closed = False
+        self._lock = threading.Lock()
         self._reset()
 
     def resume(self) -> int:
@@ -62,7 +67,7 @@ class PartFile:
 
         Raises StoreError.
         """
-        with blame(self.path):
+        with self._held(), blame(self.path):
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._reset()
             try:
@@ -75,39 +80,55 @@ class PartFile:
 
     def write(self, pieces: Iterable[bytes]) -> None:
         """Append; raises WrongBytes (and falls back to the last good chunk) or StoreError."""
-        for data in pieces:
-            with blame(self.path):
-                at = self.offset
-                view = memoryview(data)
-                while view:
-                    count = os.pwrite(self._fd, view, at)
-                    view, at = view[count:], at + count
-            self._digest(data)
+        with self._held():
+            for data in pieces:
+                with blame(self.path):
+                    at = self.offset
+                    view = memoryview(data)
+                    while view:
+                        count = os.pwrite(self._fd, view, at)
+                        view, at = view[count:], at + count
+                self._digest(data)
 
     def restart(self) -> None:
         """Forget all that came; raises StoreError."""
-        self._reset()
-        with blame(self.path):
-            os.ftruncate(self._fd, 0)
+        with self._held():
+            self._restart()
 
     def seal(self) -> None:
         """Verify size and SHA-256, sync, give the file its name.
 
         Raises WrongBytes (and begins again from nothing) or StoreError.
         """
-        if self.offset != self.file.bytes or self._sha.hexdigest() != self.file.sha256:
-            self.restart()
-            raise WrongBytes(f"{self.file.name}: SHA-256 is not the catalogue's")
-        with blame(self.path):
-            os.ftruncate(self._fd, self.offset)
-            os.fsync(self._fd)
-            self.path.rename(self.final)
+        with self._held():
+            if self.offset != self.file.bytes or self._sha.hexdigest() != self.file.sha256:
+                self._restart()
+                raise WrongBytes(f"{self.file.name}: SHA-256 is not the catalogue's")
+            with blame(self.path):
+                os.ftruncate(self._fd, self.offset)
+                os.fsync(self._fd)
+                self.path.rename(self.final)
 
     def close(self) -> None:
         """Let go of the descriptor; what was written stays for the next `resume`."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        with self._lock:
+            self._closed = True
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """One call at a time, and none after `close`: its descriptor may be another file's."""
+        with self._lock:
+            if self._closed:
+                raise StoreError(f"{self.path}: closed", errno.EBADF)
+            yield
+
+    def _restart(self) -> None:
+        self._reset()
+        with blame(self.path):
+            os.ftruncate(self._fd, 0)
 
     def _reset(self) -> None:
         self.offset = self._good_offset = 0

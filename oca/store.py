@@ -11,10 +11,10 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from oca.held import Held
 from oca.partfile import PartFile, StoreError, blame
 from wire.catalogue import Asset, File
 from wire.codec import decode
@@ -26,14 +26,6 @@ ENTRY = ".asset.json"
 """The catalogue's entry, its exact bytes, in the asset's folder; dot files are never served."""
 
 SHELF, INCOMING, TRASH = "a", "incoming", "trash"
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """One asset that is stored: its bytes, and the SHA-256 of its catalogue entry."""
-
-    bytes: int
-    digest: str
 
 
 class Store:
@@ -75,11 +67,12 @@ class Store:
 
     # --- what is held ----------------------------------------------------------------------------
 
-    def listing(self) -> dict[int, Held]:
-        """Every whole asset. A folder that is not one is left out: `recover` deals with it."""
+    def listing(self, known: Mapping[int, Held] = {}) -> dict[int, Held]:
+        """Every whole asset; those `known` are only looked for, not into. A folder that is not
+        whole is left out: `recover` deals with it."""
         found: dict[int, Held] = {}
         for folder in self._folders(SHELF):
-            entry = self._whole(folder)
+            entry = known.get(int(folder.name)) or self._whole(folder)
             if entry is not None:
                 found[int(folder.name)] = entry
         return found
@@ -168,6 +161,11 @@ class Store:
                 write_durably(folder / ENTRY, raw)
         return asset
 
+    def begun(self, asset: int) -> bytes | None:
+        """The catalogue entry of an incoming asset, or None."""
+        found = self._entry(self.incoming(asset))
+        return found[1] if found else None
+
     def missing(self, asset: Asset) -> list[File]:
         """The files of an incoming asset that are not there whole yet."""
         folder = self.incoming(asset.id)
@@ -216,6 +214,7 @@ class Store:
         folder = self.shelf(asset)
         trash = self.disk_of(asset) / TRASH
         with blame(folder):
+            trash.mkdir(exist_ok=True)
             target = trash / folder.name
             for number in range(1, 1000):
                 if not target.exists():
@@ -232,8 +231,9 @@ class Store:
         """Unlink what was retracted; raises StoreError."""
         for disk in self.disks():
             with blame(disk / TRASH):
-                for folder in (disk / TRASH).iterdir():
-                    shutil.rmtree(folder)
+                if (disk / TRASH).exists():
+                    for folder in (disk / TRASH).iterdir():
+                        shutil.rmtree(folder)
 
 
 def part_path(folder: Path, file: File) -> Path:

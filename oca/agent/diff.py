@@ -4,27 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from oca.held import Held
 from wire.plan import Desired
-
-
-class Sized(Protocol):
-    """Something stored: its bytes."""
-
-    @property
-    def bytes(self) -> int:
-        """Bytes on disk."""
-        ...
-
-
-class Entry(Sized, Protocol):
-    """Something stored that the catalogue knows: also the SHA-256 of its entry."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the catalogue entry, hex."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +20,7 @@ class Work:
 
 def diff(
     desired: Sequence[Desired],
-    held: Mapping[int, Entry],
+    held: Mapping[int, Held],
     room_bytes: int,
     banned: Collection[int] = (),
 ) -> Work:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from oca.agent.diff import Sized
+from oca.held import Held
 from wire.plan import Plan
 
 DROP_SHARE_MAX = 0.25
@@ -24,7 +24,7 @@ class Standing:
     appliance: str
     epoch: str
     generation: int
-    offered: Mapping[int, Sized]
+    offered: Mapping[int, Held]
 
 
 def refusal(plan: Plan, standing: Standing, now_s: float) -> str:
@@ -47,7 +47,7 @@ def refusal(plan: Plan, standing: Standing, now_s: float) -> str:
     return "" if plan.force else _brake(plan, standing.offered)
 
 
-def _brake(plan: Plan, offered: Mapping[int, Sized]) -> str:
+def _brake(plan: Plan, offered: Mapping[int, Held]) -> str:
     wanted = {item.asset for item in plan.desired}
     total_bytes = sum(held.bytes for held in offered.values())
     dropped_bytes = sum(held.bytes for asset, held in offered.items() if asset not in wanted)

@@ -1,0 +1,46 @@
+"""What the operator sees of one box: /metrics, /healthz, /v1/status, /v1/drain. Never public."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from oca.agent.metrics import Metrics
+from oca.agent.vitals import Vitals
+from wire.web import json_response, problems
+
+
+def admin_app(
+    metrics: Metrics,
+    vitals: Vitals,
+    worker_samples: Callable[[], dict[str, int]],
+    status: Callable[[], dict[str, Any]],
+) -> web.Application:
+    """The admin listener; `worker_samples` are the data plane's counters, added up."""
+
+    async def show_metrics(_request: web.Request) -> web.Response:
+        lines = [f"{name} {value}" for name, value in worker_samples().items()]
+        body = generate_latest(metrics.registry) + "\n".join([*lines, ""]).encode()
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def show_health(_request: web.Request) -> web.Response:
+        value = {"health": vitals.health, "why": vitals.why, "admit": vitals.admit}
+        return json_response(value, status=200 if vitals.health > 0 else 503)
+
+    async def show_status(_request: web.Request) -> web.Response:
+        return json_response(status())
+
+    async def drain(request: web.Request) -> web.Response:
+        vitals.drain(request.method == "PUT")
+        return json_response({"draining": vitals.draining})
+
+    app = web.Application(middlewares=[problems])
+    app.router.add_get("/metrics", show_metrics)
+    app.router.add_get("/healthz", show_health)
+    app.router.add_get("/v1/status", show_status)
+    app.router.add_put("/v1/drain", drain)
+    app.router.add_delete("/v1/drain", drain)
+    return app

@@ -1,0 +1,181 @@
+"""Drop what the plan does not want, in the order of the drop protocol; purge at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from oca.agent.api import Fill
+from oca.agent.drops import Leaving, due_s
+from oca.agent.holdings import Holdings
+from oca.agent.knobs import Agent
+from oca.agent.metrics import Metrics
+from oca.agent.pulse import Pulse
+from oca.agent.reports import Reporter
+from oca.agent.tell import Workers
+from oca.store import Store
+from wire.durable import write_durably
+from wire.errors import ConflictError, OcaError
+from wire.keys import VerifyKey
+from wire.log import get
+from wire.plan import PurgeAck, PurgeList, open_purge
+
+LOOK_S = 0.5
+"""Confirmations are looked for this often while something waits for them."""
+IDLE_S = 60.0
+PURGE_FILE = "purge.jws"
+
+_log = get("drop")
+
+
+class Remover:
+    """Takes assets off the shelf: out of sight, then out of the workers' caches, then unlinked."""
+
+    def __init__(
+        self, store: Store, holdings: Holdings, workers: Workers, metrics: Metrics
+    ) -> None:
+        """One for both reasons to remove something."""
+        self._store, self._holdings = store, holdings
+        self._workers, self._metrics = workers, metrics
+
+    async def remove(self, assets: Iterable[int], why: str) -> None:
+        """Raises StoreError when the disk refuses; then it is tried again."""
+        await asyncio.shield(asyncio.to_thread(self._remove, tuple(assets)))
+        for asset in assets:
+            self._holdings.remove(asset)
+            self._metrics.assets_dropped.inc()
+        _log.info("assets removed", assets=list(assets), why=why)
+
+    def _remove(self, assets: tuple[int, ...]) -> None:
+        for asset in assets:
+            self._store.retract(asset)
+        self._workers.forget()
+        self._store.empty_trash()
+
+
+class Dropper:
+    """Carries `holdings.leaving` through the drop protocol."""
+
+    def __init__(
+        self,
+        holdings: Holdings,
+        pulse: Pulse,
+        reporter: Reporter,
+        remover: Remover,
+        asked_s: Mapping[int, float],
+        knobs: Agent,
+        metrics: Metrics,
+    ) -> None:
+        """`asked_s`: when each asset last moved bytes (monotonic)."""
+        self._holdings, self._pulse, self._reporter = holdings, pulse, reporter
+        self._remover, self._asked_s, self._knobs = remover, asked_s, knobs
+        self._metrics = metrics
+        self._leaving: dict[int, Leaving] = {}
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            seen = self._pulse.beats
+            ready, wait_s = self._look(time.monotonic())
+            if ready:
+                await self._remover.remove(ready, "not in the plan")
+                continue
+            await self._pulse.wait(seen, wait_s)
+
+    def _look(self, now_s: float) -> tuple[list[int], float]:
+        """What may go now, and how long to wait for the next."""
+        self._adopt()
+        ready: list[int] = []
+        wait_s = IDLE_S
+        knobs = self._knobs
+        for asset, leaving in self._leaving.items():
+            if leaving.confirmed_s is None:
+                if not self._reporter.confirmed(leaving.inventory_seq, now_s):
+                    wait_s = min(wait_s, LOOK_S)
+                    continue
+                leaving.confirmed_s = now_s
+            asked_s = self._asked_s.get(asset)
+            due = due_s(
+                leaving.confirmed_s,
+                asked_s,
+                knobs.drop_ttl_s,
+                knobs.drop_idle_s,
+                knobs.drop_bound_s,
+            )
+            if due <= now_s:
+                ready.append(asset)
+            wait_s = min(wait_s, max(0.0, due - now_s))
+        return ready, wait_s
+
+    def _adopt(self) -> None:
+        leaving = self._holdings.leaving
+        self._metrics.leaving.set(len(leaving))
+        for asset in self._leaving.keys() - leaving:
+            del self._leaving[asset]
+        fresh = leaving - self._leaving.keys()
+        if fresh:
+            seq = self._reporter.number()
+            self._leaving.update((asset, Leaving(seq)) for asset in fresh)
+
+
+class Purger:
+    """Owns `run/purge.jws`: what is on that list is unlinked at once, and never fetched again."""
+
+    def __init__(
+        self,
+        me: str,
+        run_dir: Path,
+        keys: Mapping[str, VerifyKey],
+        holdings: Holdings,
+        remover: Remover,
+    ) -> None:
+        """`keys` may sign purge lists: the same that sign plans."""
+        self._me, self._path, self._keys = me, run_dir / PURGE_FILE, keys
+        self._holdings, self._remover = holdings, remover
+        self._etag = ""
+        self._acked = -1
+        self.number = -1
+
+    def load(self) -> None:
+        """At start: what was purged stays purged."""
+        try:
+            self._adopt(open_purge(self._path.read_bytes(), self._keys))
+        except FileNotFoundError:
+            return
+        except (OSError, OcaError) as exc:
+            _log.error("the stored purge list cannot be used", why=str(exc))
+
+    async def poll(self, fill: Fill) -> None:
+        """Once: fetch the list, carry it out, acknowledge; raises ApiError, AuthError, WireError,
+        ConflictError or StoreError, and then it is tried again."""
+        reply = await fill.document("/v1/purge", self._etag)
+        if reply is not None:
+            purge = open_purge(reply.body, self._keys)
+            self._check(purge)
+            if purge.number != self.number:
+                await asyncio.to_thread(write_durably, self._path, reply.body)
+                self._adopt(purge)
+            self._etag = reply.etag
+        await self.carry_out()
+        if self.number > self._acked:
+            await fill.ack_purge(PurgeAck(appliance=self._me, number=self.number))
+            self._acked = self.number
+
+    async def carry_out(self) -> None:
+        """Remove what is purged and still held; raises StoreError."""
+        doomed = self._holdings.banned & self._holdings.held.keys()
+        if doomed:
+            await self._remover.remove(sorted(doomed), f"purged by list {self.number}")
+
+    def _check(self, purge: PurgeList) -> None:
+        """Refuses a list of another world, or from the past."""
+        if self._holdings.epoch and purge.epoch != self._holdings.epoch:
+            raise ConflictError(f"the purge list is of the catalogue {purge.epoch}")
+        if purge.number < self.number:
+            raise ConflictError(f"purge list {purge.number} is older than {self.number}")
+
+    def _adopt(self, purge: PurgeList) -> None:
+        self.number = purge.number
+        self._holdings.ban(purge)

@@ -1,0 +1,87 @@
+"""Collect counted bytes and deliver them to fill, each exactly once. (Kafka joins at `deliver`.)"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from oca.agent.api import ApiError, Fill
+from oca.agent.deltas import CounterKey
+from oca.agent.metrics import Metrics
+from oca.agent.outbox import BATCHES_MAX, Outbox, Waiting
+from oca.counters import Table, read_tables
+from wire.errors import WireError
+from wire.events import EventAck
+from wire.log import get
+
+_log = get("events")
+
+
+class Events:
+    """Owns the outbox; `asked_s` tells when each asset last moved bytes (monotonic)."""
+
+    def __init__(self, run_dir: Path, outbox: Outbox, metrics: Metrics) -> None:
+        """All of the outbox runs in one thread, so that its calls follow each other."""
+        self._run_dir, self._outbox, self._metrics = run_dir, outbox, metrics
+        self._thread = ThreadPoolExecutor(1, "outbox")
+        self._totals: dict[int, int] = {}
+        self.asked_s: dict[int, float] = {}
+
+    async def collect(self) -> None:
+        """Once: read the counters, put the difference into the outbox."""
+        loop = asyncio.get_running_loop()
+        tables = await loop.run_in_executor(self._thread, self._collect)
+        self._note_asked(tables)
+
+    async def deliver(self, fill: Fill) -> None:
+        """Once: send what waits, oldest first; raises ApiError when fill is away."""
+        loop = asyncio.get_running_loop()
+        while (batch := await loop.run_in_executor(self._thread, self._outbox.first)) is not None:
+            ack = await self._post(fill, batch)
+            done = await loop.run_in_executor(self._thread, self._outbox.acknowledge, ack)
+            if not done:
+                raise ApiError(fill.base, 0, f"batch {batch.boot}/{batch.seq} not acknowledged")
+        self._metrics.outbox.set(0)
+
+    async def _post(self, fill: Fill, batch: Waiting) -> EventAck:
+        ack = await fill.post_events(batch.body)
+        if ack.boot != batch.boot or ack.seq > batch.seq:
+            detail = f"acknowledges {ack.boot}/{ack.seq} for {batch.boot}/{batch.seq}"
+            raise WireError("events reply", "$.seq", detail)
+        return ack
+
+    def _collect(self) -> list[Table]:
+        tables = read_tables(self._run_dir)
+        waiting = self._outbox.waiting()
+        self._metrics.outbox.set(waiting)
+        if waiting < BATCHES_MAX:
+            self._outbox.collect(_rows(tables), int(time.time() // 60))
+            self._retire(tables)
+        return tables
+
+    def _retire(self, tables: Sequence[Table]) -> None:
+        """Sealed tables were read to the end: unlink them, the newest of each worker excepted."""
+        newest = {table.worker: table.number for table in tables}
+        done = [table for table in tables if table.sealed and table.number < newest[table.worker]]
+        for table in done:
+            table.path.unlink(missing_ok=True)
+        self._outbox.retire(table.table_id for table in done)
+
+    def _note_asked(self, tables: Sequence[Table]) -> None:
+        totals: dict[int, int] = {}
+        for (_table, asset, _home), count in _rows(tables):
+            totals[asset] = totals.get(asset, 0) + count
+        now_s = time.monotonic()
+        for asset, total in totals.items():
+            if total != self._totals.get(asset, 0):
+                self.asked_s[asset] = now_s
+        self._totals = totals
+
+
+def _rows(tables: Sequence[Table]) -> Iterator[tuple[CounterKey, int]]:
+    for table in tables:
+        for (asset, home), count in table.rows.items():
+            yield (table.table_id, asset, home), count

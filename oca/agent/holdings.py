@@ -1,0 +1,78 @@
+"""What the box holds, what of it is leaving, and the plan it follows: one picture for all loops.
+
+Pure: whoever changes it calls `on_change`, which wakes those who wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from pyroaring import BitMap
+
+from oca.held import Held
+from wire.plan import Plan, PurgeList
+
+
+class Holdings:
+    """`held` is stored whole; of it, `leaving` is not offered any more; `banned` was purged."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        """Nothing held, no plan."""
+        self.held: dict[int, Held] = {}
+        self.leaving: set[int] = set()
+        self.banned: frozenset[int] = frozenset()
+        self.plan: Plan | None = None
+        self.epoch = ""
+        self._on_change = on_change
+
+    @property
+    def generation(self) -> int:
+        """The generation followed; 0 before the first plan."""
+        return self.plan.generation if self.plan else 0
+
+    def offered(self) -> dict[int, Held]:
+        """What players may be sent here for."""
+        return {asset: entry for asset, entry in self.held.items() if asset not in self.leaving}
+
+    def bitmap(self) -> BitMap:
+        """The assets offered, as the inventory carries them."""
+        return BitMap(self.held.keys()) - BitMap(self.leaving)
+
+    def held_bytes(self) -> int:
+        """Bytes of all that is stored, leaving or not."""
+        return sum(entry.bytes for entry in self.held.values())
+
+    def reset(self, held: Mapping[int, Held]) -> None:
+        """The store was listed (again)."""
+        if held != self.held:
+            self.held = dict(held)
+            self.leaving &= self.held.keys()
+            self._on_change()
+
+    def add(self, asset: int, entry: Held) -> None:
+        """An asset became visible."""
+        self.held[asset] = entry
+        self._on_change()
+
+    def remove(self, asset: int) -> None:
+        """An asset is gone."""
+        self.leaving.discard(asset)
+        if self.held.pop(asset, None) is not None:
+            self._on_change()
+
+    def leave(self, assets: Iterable[int]) -> None:
+        """Exactly these are to leave; who was leaving and is not among them stays."""
+        leaving = {asset for asset in assets if asset in self.held}
+        if leaving != self.leaving:
+            self.leaving = leaving
+            self._on_change()
+
+    def follow(self, plan: Plan) -> None:
+        """From now on this plan holds."""
+        self.plan, self.epoch = plan, plan.epoch
+        self._on_change()
+
+    def ban(self, purge: PurgeList) -> None:
+        """These are purged, for ever."""
+        self.banned = frozenset(purge.assets)
+        self._on_change()

@@ -1,0 +1,100 @@
+"""The agent's life: recover → go on with the last plan → every errand in a loop of its own → stop.
+
+One failing errand never stops the others. Nothing here must be shut down in order: `kill -9` at any
+moment is an ordinary end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import aiohttp
+import uvloop
+from aiohttp import web
+
+from oca.agent.admin import admin_app
+from oca.agent.loops import forever
+from oca.agent.parts import Parts, assemble, loops_of, status
+from oca.agent.vitals import totals
+from oca.config import Config, read, split_address
+from wire.errors import WireError
+from wire.log import configure, get
+
+READ_BUFFER_BYTES = 1024 * 1024
+"""Asked of the kernel at once by a fetch: fewer wake-ups per gigabyte."""
+
+_log = get("agent")
+
+
+async def run(config: Config, stop: asyncio.Event) -> None:
+    """Live until `stop`. Raises OcaError when the configuration, key or store cannot be used."""
+    pool = ThreadPoolExecutor(2 * config.fill.assets_parallel, "disk")
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+    async with aiohttp.ClientSession(
+        connector=connector, auto_decompress=False, read_bufsize=READ_BUFFER_BYTES
+    ) as session:
+        parts = await asyncio.to_thread(assemble, config, session, pool)
+        runner = await _admin(config, parts)
+        tasks = [asyncio.create_task(forever(name, loop, parts.metrics))
+                 for name, loop in loops_of(parts, config, session).items()]  # fmt: skip
+        _log.info("agent runs", id=config.id, held=len(parts.holdings.held))
+        try:
+            await stop.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if runner is not None:
+                await runner.cleanup()
+            pool.shutdown(wait=True)
+
+
+async def _admin(config: Config, parts: Parts) -> web.AppRunner | None:
+    """The admin listener, when there is one."""
+    if not config.admin:
+        return None
+    app = admin_app(
+        parts.metrics, parts.vitals, lambda: totals(Path(config.run)), lambda: status(parts)
+    )
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    host, port = split_address(config.admin, "admin")
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as exc:
+        raise WireError("admin", "", f"cannot listen on {config.admin}: {exc.strerror}") from exc
+    return runner
+
+
+async def until_told(parent_fd: int | None = None) -> asyncio.Event:
+    """An event that SIGTERM, SIGINT, or the end of the parent (EOF on its pipe) sets."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if parent_fd is not None:
+        os.set_blocking(parent_fd, False)
+        loop.add_reader(parent_fd, stop.set)
+    return stop
+
+
+def main(path: str, parent_fd: int | None = None) -> None:
+    """Run the agent of the appliance whose configuration file is `path`, until it is told to stop.
+
+    `parent_fd` is the reading end of the supervisor's pipe: its end is ours. Raises WireError.
+    """
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as exc:
+        raise WireError(path, "", exc.strerror or "cannot be read") from exc
+    config = read(raw, path)
+    configure(f"oca agent {config.id}", config.log_level)
+
+    async def live() -> None:
+        await run(config, await until_told(parent_fd))
+
+    uvloop.run(live())

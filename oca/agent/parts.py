@@ -1,0 +1,203 @@
+"""Put an agent together: the store, what earlier lives accepted, and its errands by name."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from oca.agent import api
+from oca.agent.dropper import Dropper, Purger, Remover
+from oca.agent.events import Events
+from oca.agent.fetch import Fetcher
+from oca.agent.filler import Filler
+from oca.agent.follow import Follower
+from oca.agent.holdings import Holdings
+from oca.agent.loops import Loop, every, when_changed
+from oca.agent.metrics import Metrics
+from oca.agent.outbox import Outbox
+from oca.agent.pulse import Pulse
+from oca.agent.reports import Reporter
+from oca.agent.routes import RoutesFile
+from oca.agent.tell import Workers
+from oca.agent.vitals import Vitals
+from oca.config import Config, split_address
+from oca.store import Store
+from wire.codec import decode
+from wire.errors import WireError
+from wire.ids import Epoch
+from wire.keys import SigningKey, VerifyKey, parse_private_key, parse_verify_key
+
+
+class _World(msgspec.Struct):
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An agent put together; `loops` are its errands by name."""
+
+    holdings: Holdings
+    pulse: Pulse
+    filler: Filler
+    dropper: Dropper
+    follower: Follower
+    purger: Purger
+    reporter: Reporter
+    events: Events
+    vitals: Vitals
+    routes: RoutesFile
+    workers: Workers
+    store: Store
+    metrics: Metrics
+
+
+def assemble(config: Config, session: aiohttp.ClientSession, pool: ThreadPoolExecutor) -> Parts:
+    """Open store and run folder, and load what earlier lives accepted. Blocks.
+
+    Raises OcaError naming what cannot be used.
+    """
+    me, knobs, run_dir = config.id, config.agent, Path(config.run)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    key, keys = own_key(config), plan_keys(config)
+    pulse, metrics = Pulse(), Metrics()
+    holdings, workers = Holdings(pulse.beat), Workers(run_dir, knobs.site)
+    store = Store(Path(config.store), read_only=config.role == "origin")
+    holdings.reset(store.recover())
+    workers.forget()
+    outbox = Outbox(run_dir, me, knobs.site, time.time())
+    vitals = Vitals(run_dir, _probe_url(config), knobs.link_bps, metrics)
+    routes = RoutesFile(Path(knobs.routes_file) if knobs.routes_file else None)
+    reporter = Reporter(me, outbox.boot, holdings, pulse, routes, vitals, knobs)
+    events = Events(run_dir, outbox, metrics)
+    remover = Remover(store, holdings, workers, metrics)
+    fetcher = Fetcher(store, session, key, config.fill, pool, metrics)
+    fill = fill_api(config, session, key)
+    parts = Parts(
+        holdings=holdings,
+        pulse=pulse,
+        filler=Filler(me, store, holdings, pulse, fetcher, fill, config.fill, metrics),
+        dropper=Dropper(holdings, pulse, reporter, remover, events.asked_s, knobs, metrics),
+        follower=Follower(me, run_dir, keys, holdings, workers, metrics),
+        purger=Purger(me, run_dir, keys, holdings, remover),
+        reporter=reporter,
+        events=events,
+        vitals=vitals,
+        routes=routes,
+        workers=workers,
+        store=store,
+        metrics=metrics,
+    )
+    parts.follower.load()
+    parts.purger.load()
+    return parts
+
+
+def loops_of(parts: Parts, config: Config, session: aiohttp.ClientSession) -> dict[str, Loop]:
+    """The agent's errands by name. The origin fetches and drops nothing: its tree is made."""
+    knobs, key = config.agent, own_key(config)
+    loops: dict[str, Loop] = {
+        "vitals": every(knobs.heartbeat_s, partial(_look, parts)),
+        "counts": every(knobs.events_s, parts.events.collect),
+    }
+    for base in knobs.steering:
+        replica = api.Steering(session, key, base, "steering", knobs.timeout_s)
+        loops[f"steering {base}"] = partial(parts.reporter.tell_steering, base, replica)
+    if knobs.fill:
+        fill = fill_api(config, session, key)
+        loops |= {
+            "plan": every(knobs.plan_poll_s, partial(parts.follower.poll, fill)),
+            "purge": every(knobs.purge_poll_s, partial(parts.purger.poll, fill)),
+            "purged": when_changed(parts.pulse, parts.purger.carry_out),
+            "events": every(knobs.events_s, partial(parts.events.deliver, fill)),
+            "inventory": partial(parts.reporter.tell_fill, fill),
+        }
+    if config.role == "origin":
+        loops["relist"] = every(knobs.heartbeat_s, partial(_relist, parts))
+    else:
+        loops |= {"fill": parts.filler.run, "drop": parts.dropper.run}
+    return loops
+
+
+async def _look(parts: Parts) -> None:
+    if await asyncio.to_thread(parts.routes.refresh):
+        prefixes = tuple(route.prefix for route in parts.routes.routes)
+        await asyncio.to_thread(parts.workers.tell_prefixes, prefixes)
+        parts.pulse.beat()
+    await parts.vitals.take()
+
+
+async def _relist(parts: Parts) -> None:
+    holdings, store = parts.holdings, parts.store
+    if not holdings.epoch:
+        holdings.epoch = await asyncio.to_thread(_epoch_of_tree, store.root)
+    holdings.reset(await asyncio.to_thread(store.listing, holdings.held))
+
+
+def own_key(config: Config) -> SigningKey:
+    """The box's own key; raises WireError when it is not there or not one."""
+    path = config.agent.key_file
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as exc:
+        raise WireError("agent.key_file", "", f"{path or 'it is not set'}: {exc.strerror}") from exc
+    return parse_private_key(raw, config.id, path)
+
+
+def plan_keys(config: Config) -> Mapping[str, VerifyKey]:
+    """The keys that may sign plans and purge lists; raises WireError naming the bad one."""
+    return {
+        kid: parse_verify_key(text, f"agent.plan_keys.{kid}")
+        for kid, text in config.agent.plan_keys.items()
+    }
+
+
+def fill_api(config: Config, session: aiohttp.ClientSession, key: SigningKey) -> api.Fill:
+    """How this box speaks to `fill serve`."""
+    return api.Fill(session, key, config.agent.fill, "fill", config.agent.timeout_s)
+
+
+def status(parts: Parts) -> dict[str, Any]:
+    """What /v1/status shows: the plan, what is missing and why, what is leaving, the health."""
+    holdings, vitals = parts.holdings, parts.vitals
+    return {
+        "generation": holdings.generation,
+        "epoch": holdings.epoch,
+        "plan_refused": parts.follower.refused,
+        "held": len(holdings.held),
+        "held_bytes": holdings.held_bytes(),
+        "leaving": sorted(holdings.leaving),
+        **parts.filler.status(),
+        "purge_number": parts.purger.number,
+        "routes": len(parts.routes.routes),
+        "routes_fault": parts.routes.fault,
+        "steering": {link.name: link.fault or "well" for link in parts.reporter.links.values()},
+        "health": vitals.health,
+        "why": vitals.why,
+        "admit": vitals.admit,
+        "draining": vitals.draining,
+    }
+
+
+def _epoch_of_tree(root: Path) -> str:
+    """The world of an origin's tree, from the catalogue beside it; "" when there is none."""
+    try:
+        return decode(_World, (root / "catalogue.json").read_bytes(), "catalogue.json").epoch
+    except OSError:
+        return ""
+
+
+def _probe_url(config: Config) -> str:
+    host, port = split_address(config.listen, "listen")
+    if not port:
+        return ""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

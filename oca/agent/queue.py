@@ -1,0 +1,87 @@
+"""What is to be fetched, in order of value, and when each asset's turn comes (again). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from wire.plan import Desired
+
+QUIET_FIRST_S, QUIET_MAX_S = 0.25, 2.0
+"""Asked again after this when the site's first copy is not there yet: a 404 costs little."""
+FAILED_FIRST_S, FAILED_MAX_S = 0.5, 30.0
+DOUBLINGS_MAX = 8
+
+
+@dataclass(slots=True)
+class Item:
+    """One asset to fetch. `begun`: some of it is on the disk, its place is reserved."""
+
+    wanted: Desired
+    ready_s: float = 0.0
+    first_try_s: float | None = None
+    tries: int = 0
+    begun: bool = False
+    why: str = ""
+
+    def put_off(self, now_s: float, quiet: bool, why: str) -> None:
+        """It did not work out: try again after a pause that grows with each time."""
+        first, most = (QUIET_FIRST_S, QUIET_MAX_S) if quiet else (FAILED_FIRST_S, FAILED_MAX_S)
+        self.ready_s = now_s + min(first * 2 ** min(self.tries, DOUBLINGS_MAX), most)
+        self.tries += 1
+        self.why = why
+
+
+class Queue:
+    """The items of the present plan, best first."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._items: dict[int, Item] = {}
+
+    def __iter__(self) -> Iterator[Item]:
+        """Best first."""
+        return iter(self._items.values())
+
+    def __contains__(self, asset: object) -> bool:
+        """Whether an asset is still to be fetched."""
+        return asset in self._items
+
+    def __len__(self) -> int:
+        """How many assets are still to be fetched."""
+        return len(self._items)
+
+    def replace(self, wanted: Sequence[Desired], begun: Collection[int]) -> list[int]:
+        """A new work list; returns the assets that nobody wants any more. History is kept."""
+        old = self._items
+        self._items = {}
+        for desired in wanted:
+            item = old.get(desired.asset)
+            if item is None or item.wanted.digest != desired.digest:
+                item = Item(desired, begun=desired.asset in begun)
+            item.wanted = desired
+            self._items[desired.asset] = item
+        return [asset for asset in old if asset not in self._items]
+
+    def remove(self, asset: int) -> None:
+        """An asset is done."""
+        self._items.pop(asset, None)
+
+    def choose(
+        self, running: Collection[int], room_bytes: int, now_s: float
+    ) -> tuple[Item | None, float]:
+        """The next item to start, or None and the seconds until one may be ready.
+
+        `room_bytes` is what is free beside all that is held, running or begun. An item that does
+        not fit waits for the drops to make room, and nothing of less value takes its place.
+        """
+        wait_s = QUIET_MAX_S
+        for item in self._items.values():
+            if item.wanted.asset in running:
+                continue
+            if not item.begun and item.wanted.bytes > room_bytes:
+                return None, wait_s
+            if item.ready_s <= now_s:
+                return item, 0.0
+            wait_s = min(wait_s, item.ready_s - now_s)
+        return None, wait_s

@@ -1,0 +1,48 @@
+"""Tell the workers who may be served: `run/peers.json`, then the generation word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from oca.counters import Generation
+from oca.state import PEERS_FILE, Peers, read_peers
+from wire.codec import encode
+from wire.durable import write_durably
+from wire.errors import WireError
+
+
+class Workers:
+    """The agent's side of what it shares with the workers. All calls block, shortly."""
+
+    def __init__(self, run_dir: Path, site: str) -> None:
+        """Go on from what an earlier life told them."""
+        self._path = run_dir / PEERS_FILE
+        self._word = Generation(run_dir)
+        self._told = msgspec.structs.replace(self._read(), site=site or None)
+
+    def forget(self) -> None:
+        """Make every worker forget what it cached of the store: something left it."""
+        self._word.raise_word()
+
+    def tell_peers(self, peers: Mapping[str, str]) -> None:
+        """These appliances may fetch from this one: id → public key."""
+        self._tell(msgspec.structs.replace(self._told, peers=dict(peers)))
+
+    def tell_prefixes(self, prefixes: tuple[str, ...]) -> None:
+        """Clients inside these prefixes may be served."""
+        self._tell(msgspec.structs.replace(self._told, prefixes=prefixes))
+
+    def _tell(self, peers: Peers) -> None:
+        if peers != self._told or not self._path.exists():
+            write_durably(self._path, encode(peers))
+            self._told = peers
+            self._word.raise_word()
+
+    def _read(self) -> Peers:
+        try:
+            return read_peers(self._path.read_bytes())
+        except (OSError, WireError):
+            return Peers()

@@ -1,0 +1,111 @@
+"""Read the box's bottlenecks once per heartbeat: the workers' answers, counters, disk errors."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+
+import aiohttp
+
+from oca.agent.health import Readings, judge, next_admit
+from oca.agent.metrics import Metrics
+from oca.counters import CounterFileError, metrics_files, read_metrics
+from oca.reasons import CONNECTIONS_OPEN, Close
+
+PROBE_S = 2.0
+PROBES_KEPT = 4
+"""Connections land on any worker: of the last few probes, the share answered is the share well."""
+BODY_BYTES = "oca_body_bytes_total"
+FILE_ERRORS = f'oca_closes_total{{reason="{Close.FILE_ERROR.value}"}}'
+SHORT_FILES = f'oca_closes_total{{reason="{Close.SHORT_FILE.value}"}}'
+DRAINED_FILE = "drained"
+
+
+def totals(run_dir: Path) -> dict[str, int]:
+    """Every worker's counters, added up."""
+    found: dict[str, int] = {}
+    for _worker, path in metrics_files(run_dir):
+        try:
+            samples = read_metrics(path)
+        except (CounterFileError, OSError):
+            continue
+        for name, value in samples.items():
+            found[name] = found.get(name, 0) + value
+    return found
+
+
+class Vitals:
+    """The latest judgement: `health`, `why`, `admit`, `served_bps`, `connections`, `draining`."""
+
+    def __init__(self, run_dir: Path, probe_url: str, link_bps: int, metrics: Metrics) -> None:
+        """`probe_url` leads to this box's own workers; empty: they are not asked."""
+        self._run_dir, self._probe_url, self._link_bps = run_dir, probe_url, link_bps
+        self._metrics = metrics
+        self._answers: deque[bool] = deque([True], maxlen=PROBES_KEPT)
+        self._before: dict[str, int] | None = None
+        self._before_s = 0.0
+        self._refusals = 0
+        self.health, self.why, self.admit = 1.0, "", 1.0
+        self.served_bps = self.connections = 0
+
+    @property
+    def draining(self) -> bool:
+        """Whether the operator wants the box empty; a file, so that it survives a restart."""
+        return (self._run_dir / DRAINED_FILE).exists()
+
+    def drain(self, wanted: bool) -> None:
+        """Ask for the box to be emptied of viewers, or let them come again."""
+        path = self._run_dir / DRAINED_FILE
+        if wanted:
+            path.touch()
+        else:
+            path.unlink(missing_ok=True)
+
+    async def take(self) -> None:
+        """One set of readings, and the judgement."""
+        probe_s = await self._probe()
+        now = totals(self._run_dir)
+        now_s = time.monotonic()
+        readings = self._readings(now, now_s, probe_s)
+        self._before, self._before_s = now, now_s
+        self.health, self.why = judge(readings)
+        self.admit = next_admit(self.admit, readings)
+        self.served_bps = int(max(0.0, readings.served_bps))
+        self.connections = max(0, now.get(CONNECTIONS_OPEN, 0))
+        self._metrics.health.set(self.health)
+        self._metrics.admit.set(self.admit)
+
+    def _readings(self, now: dict[str, int], now_s: float, probe_s: float | None) -> Readings:
+        before = now if self._before is None else self._before
+        passed_s = max(1e-3, now_s - self._before_s)
+        grown = {name: value - before.get(name, 0) for name, value in now.items()}
+        refusals = self._metrics.disk_refusals
+        errors = grown.get(FILE_ERRORS, 0) + grown.get(SHORT_FILES, 0)
+        errors += refusals - self._refusals
+        self._refusals = refusals
+        return Readings(
+            answered=sum(self._answers) / len(self._answers),
+            probe_s=probe_s,
+            disk_errors=max(0, errors),
+            served_bps=grown.get(BODY_BYTES, 0) * 8 / passed_s,
+            link_bps=self._link_bps,
+        )
+
+    async def _probe(self) -> float | None:
+        """Seconds until one of the workers answered anything at all, by a connection of its own."""
+        if not self._probe_url:
+            return 0.0
+        begin_s = time.monotonic()
+        connector = aiohttp.TCPConnector(force_close=True)
+        timeout = aiohttp.ClientTimeout(total=PROBE_S)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+                session.head(self._probe_url, allow_redirects=False),
+            ):
+                self._answers.append(True)
+        except (aiohttp.ClientError, TimeoutError):
+            self._answers.append(False)
+            return None
+        return time.monotonic() - begin_s
