@@ -143,11 +143,12 @@ class CataloguePoller:
         poll_s: float,
         take: Callable[[TitleTable], None],
         manifests: Manifests,
+        proof: Callable[[], str],
     ) -> None:
-        """`take` is called with every new table."""
+        """`take` is called with every new table; `proof` is the Authorization for one request."""
         self._file, self._session, self._poll_s = file, session, poll_s
         self._url = url.rstrip("/") + "/v1/catalogue/titles"
-        self._take, self._manifests = take, manifests
+        self._take, self._manifests, self._proof = take, manifests, proof
         self._etag = ""
         self._titles = empty()
 
@@ -175,7 +176,9 @@ class CataloguePoller:
     async def _poll(self) -> bool:
         """Ask once; whether there is a new catalogue."""
         try:
-            headers = {"If-None-Match": self._etag} if self._etag else {}
+            headers = {"Authorization": self._proof()}
+            if self._etag:
+                headers["If-None-Match"] = self._etag
             async with self._session.get(self._url, headers=headers) as answer:
                 if answer.status == 304:
                     return False

@@ -22,6 +22,7 @@ from steering.metrics import Metrics
 from steering.snapshot import SnapshotStore
 from steering.tokens import TokenMint, TokenRules
 from steering.view import Silence, View
+from wire.auth import bearer
 from wire.errors import UnavailableError, WireError
 from wire.fleet import Fleet, read_fleet
 from wire.ids import ORIGIN_ID
@@ -30,6 +31,9 @@ from wire.knobs import read_config
 from wire.log import get
 from wire.token import signed_folder
 from wire.web import listen_address, problems, serve_until_stopped
+
+FILL_AUDIENCE = "fill"
+"""Whom the signed poll for titles is meant for; fill knows replicas by their key's `kid`."""
 
 _log = get("server")
 
@@ -103,6 +107,7 @@ class Replica:
             config.catalogue.poll_s,
             self.engine.set_titles,
             self.manifests,
+            lambda: bearer(loaded.key, FILL_AUDIENCE, time.time()),
         )
         self._loaded = loaded
         self.store.load()

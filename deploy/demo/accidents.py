@@ -11,7 +11,7 @@ from deploy.demo import layout, show
 from deploy.demo.acts import EVENING_BYTES, KILL_AT_S, Story, book, note_evenings
 from deploy.demo.demand import draw
 from deploy.demo.evening import Evening, spend_evening
-from deploy.demo.films import FILM_S, FILMS
+from deploy.demo.films import FILM_S
 from deploy.demo.fleet import NIGHT_TWO
 from deploy.demo.player import Diary
 from deploy.demo.screening import Accident, Screening
@@ -37,8 +37,8 @@ async def screening(story: Story, stage: Stage, truth: Truth) -> None:
         "The films, and two accidents",
         "Four viewers in real time, buffers of 10 s. kill -9 first, SIGSTOP later.",
     )
-    kill = Accident("kill", "isp-a", FILMS[0].title, KILL_AT_S)
-    freeze = Accident("freeze", "isp-b", FILMS[0].title, FREEZE_AT_S)
+    kill = Accident("kill", layout.ISPS[0].site, KILL_AT_S)
+    freeze = Accident("freeze", layout.ISPS[1].site, FREEZE_AT_S)
     hall = Screening(stage.crew, truth, [kill, freeze])
     with Live(console=story.console, refresh_per_second=4, transient=False) as live:
         shower = asyncio.create_task(_keep_showing(live, hall))

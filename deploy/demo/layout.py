@@ -73,8 +73,8 @@ PLACES = (
     Place("origin", "origin", "Origin", "far away; the last resort"),
 )
 BOXES = (
-    Box("a1", "isp-a", "127.11.0.1", 0.55),
-    Box("a2", "isp-a", "127.11.0.2", 0.50),
+    Box("a1", "isp-a", "127.11.0.1", 0.50),
+    Box("a2", "isp-a", "127.11.0.2", 0.42),
     Box("b1", "isp-b", "127.12.0.1", 0.50),
     Box("x1", "exchange", "127.13.0.1", 0.60),
     Box("x2", "exchange", "127.13.0.2", 0.45),

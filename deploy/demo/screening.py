@@ -25,17 +25,17 @@ RESPONSE_BYTES_MIN = 300_000
 
 @dataclass(slots=True)
 class Accident:
-    """`kill` or `freeze` of the box of `site` that serves the viewer at (`isp`, `film`).
+    """`kill` or `freeze` of a box in `isp` while it serves a viewer there.
 
-    It happens at the first chance after `not_before_s` on the players' clock; then `box` is known,
-    and how many of how many bytes of the response had arrived.
+    It happens at the first chance after `not_before_s` on the players' clock; then `box` and `film`
+    are known, and how many of how many bytes of the response had arrived.
     """
 
     what: str
     isp: str
-    film: str
     not_before_s: float
     box: str = ""
+    film: str = ""
     at_s: float = float("inf")
     got_bytes: int = 0
     want_bytes: int = 0
@@ -99,19 +99,18 @@ class Screening:
         next_up = next((one for one in self.accidents if not one.happened), None)
         if next_up is None or flight.kind != "video" or flight.want_bytes < RESPONSE_BYTES_MIN:
             return
-        share = flight.got_bytes / flight.want_bytes
-        seat = self.viewer(next_up.isp, next_up.film)
-        if player is not seat.player or not MIDDLE[0] <= share <= MIDDLE[1]:
+        if not MIDDLE[0] <= flight.got_bytes / flight.want_bytes <= MIDDLE[1]:
             return
         box = layout.BOX_OF_HOST[flight.host]
-        at_home = layout.SITE_OF[box] == next_up.isp
-        if player.now_s() >= next_up.not_before_s and at_home:
-            self._strike(next_up, box, player.now_s(), flight)
+        inside = next_up.isp == layout.SITE_OF[box]
+        seat = next(one for one in self.viewers if one.player is player)
+        if inside and seat.isp.site == next_up.isp and player.now_s() >= next_up.not_before_s:
+            self._strike(next_up, box, player, flight)
 
-    def _strike(self, accident: Accident, box: str, now_s: float, flight: InFlight) -> None:
+    def _strike(self, accident: Accident, box: str, player: Player, flight: InFlight) -> None:
         process = self._crew.processes[box]
         accident.sums_before = self.sums()
-        accident.box, accident.at_s = box, now_s
+        accident.box, accident.film, accident.at_s = box, player.title, player.now_s()
         accident.got_bytes, accident.want_bytes = flight.got_bytes, flight.want_bytes
         if accident.what == "kill":
             process.kill()

@@ -132,7 +132,9 @@ def _stalls(stalls: Sequence[Stall]) -> str:
 
 def _accident_line(accident: Accident) -> Text:
     if not accident.happened:
-        return Text(f"  later: {accident.what} the box that serves {accident.film}", style="dim")
+        return Text(
+            f"  later: {accident.what} a box in {accident.isp} while it serves", style="dim"
+        )
     done = {"kill": "killed (kill -9)", "freeze": "frozen (SIGSTOP)"}[accident.what]
     return Text(
         f"  {accident.at_s:5.1f} s: {accident.box} was {done} after {accident.got_bytes:,} of "

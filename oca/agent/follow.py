@@ -34,8 +34,12 @@ class Follower:
         holdings: Holdings,
         workers: Workers,
         metrics: Metrics,
+        *,
+        is_origin: bool = False,
     ) -> None:
-        """`keys` may sign plans; `me` is the appliance's id."""
+        """`keys` may sign plans; `me` is the appliance's id. The origin's plan only says who may
+        fetch from it: it drops nothing, so no brake applies."""
+        self._is_origin = is_origin
         self._me, self._keys, self._path = me, keys, run_dir / PLAN_FILE
         self._holdings, self._workers, self._metrics = holdings, workers, metrics
         self._etag = ""
@@ -70,7 +74,7 @@ class Follower:
 
     async def _judge(self, plan: Plan, raw: bytes) -> None:
         holdings = self._holdings
-        offered = holdings.offered()
+        offered = {} if self._is_origin else holdings.offered()
         standing = Standing(self._me, holdings.epoch, holdings.generation, offered)
         why = refusal(plan, standing, time.time())
         if why:

@@ -86,7 +86,9 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: ThreadPoolExe
         pulse=pulse,
         filler=Filler(me, store, holdings, pulse, fetcher, fill, config.fill, metrics),
         dropper=Dropper(holdings, pulse, reporter, remover, events.asked_s, knobs, metrics),
-        follower=Follower(me, run_dir, keys, holdings, workers, metrics),
+        follower=Follower(
+            me, run_dir, keys, holdings, workers, metrics, is_origin=config.role == "origin"
+        ),
         purger=Purger(me, run_dir, keys, holdings, remover),
         reporter=reporter,
         events=events,
