@@ -89,6 +89,9 @@ def _copies(case: Case) -> Iterator[str]:
     if case.appliance in order:
         place = order.index(case.appliance) + 1
         yield f"It is number {place} of {len(order)} in the order of boxes for this asset."
+    if case.desired is None and case.plan.desired:
+        last = case.plan.desired[-1]
+        yield f"The last to get in there is asset {last.asset}, at a density of {last.value:.3g}."
     for copy in told.copies:
         yield _copy(copy, mine=copy.box == case.appliance)
     if told.refused:

@@ -110,7 +110,7 @@ def roll_back(files: Files, number: int, options: Options) -> Outcome:
                     generation=generation,
                     made_s=now_s,
                     expires_s=now_s + files.config.plan.life_s,
-                    force=options.force,
+                    force=options.force or name == ORIGIN_ID,
                     peers={peer: keys[peer] for peer in plan.peers if peer in keys},
                     desired=tuple(
                         item

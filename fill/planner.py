@@ -239,7 +239,8 @@ def _plan_of(
         desired=desired,
         sources=tuple(table.sources),
         peers={},
-        force=inputs.force,
+        # The origin holds what the catalogue made; its plan only says who may fetch from it.
+        force=inputs.force or box.id == ORIGIN_ID,
         out_of_window=inputs.knobs.out_of_window,
     )
 
