@@ -100,6 +100,7 @@ class _Open:
     base_attributes: Mapping[str, str] = field(default_factory=dict)
     put_at: int | None = None
     text: str = ""
+    children: int = 0
 
 
 class _Reader:
@@ -143,20 +144,27 @@ class _Reader:
         elif name == "Period" and not self.steered:
             self.steered = True
             self.slots.append((begin, begin, Steering(self.prefix + "ContentSteering")))
-        if self.open and self.open[-1].put_at is None and name in _AFTER_BASE:
-            self.open[-1].put_at = begin
+        if self.open:
+            self.open[-1].children += 1
+            if self.open[-1].put_at is None and name in _AFTER_BASE:
+                self.open[-1].put_at = begin
         self.open.append(_Open(name, begin, attributes))
 
     def _end(self, qname: str) -> None:
         element = self.open.pop()
+        # expat is before `</X>`, but already past the end of `<X/>`.
         close = self.parser.CurrentByteIndex
-        end = self.raw.index(b">", close) + 1
+        end = close if self._is_empty(element, close) else self.raw.index(b">", close) + 1
         if element.name in _DROPPED:
             self.gone.append((element.begin, end))
         elif element.name == "BaseURL":
             self._base_url(element, end)
         elif element.name == "Representation":
             self._representation(element, close, end)
+
+    def _is_empty(self, element: _Open, close: int) -> bool:
+        """Whether an element that has just ended was written `<X/>`."""
+        return not element.children and not element.text and self.raw[close - 2 : close] == b"/>"
 
     def _base_url(self, element: _Open, end: int) -> None:
         parent = self.open[-1]
@@ -177,14 +185,14 @@ class _Reader:
                 f"Representation id={name!r}: its BaseURL {base[:80]!r} does not begin with the "
                 "folder of a rendition"
             )
-        empty = close == element.begin  # <Representation … />
+        empty = self._is_empty(element, close)
         put_at = end - 2 if empty else (element.put_at or close)
-        tag_end = b"" if not empty else f"></{self.prefix}Representation>".encode()
+        closing = f"</{self.prefix}Representation>"
         rendition = Rendition(
             name=parts[0],
             rest=parts[1],
             before=self._kept(element.begin, put_at) + (">" if empty else ""),
-            after=tag_end[1:].decode() if empty else self._kept(put_at, end),
+            after=closing if empty else self._kept(put_at, end),
             tag=self.prefix + "BaseURL",
             attributes=element.base_attributes,
             in_set=self.sets,

@@ -153,7 +153,6 @@ class Engine:
 
     def _pathways(self, title: Title, decision: Decision, at: Moment) -> list[Pathway]:
         """What the manifest needs to know of each chosen box: what it holds, and where."""
-        every = [item.id for item in title.assets]
         token = self.tokens.for_title(title, decision.home, at.unix_s)
         names = assets_by_name(title)
         return [
@@ -166,7 +165,6 @@ class Engine:
                 },
             )
             for box in decision.chosen
-            if every
         ]
 
     def _token(self, title: Title, assets: Sequence[int], decision: Decision, at: Moment) -> str:
