@@ -177,15 +177,11 @@ def worker(
 @click.option("--life-fd", type=int)
 def agent(config_file: str, life_fd: int | None) -> None:
     """The appliance's agent; the supervisor starts it."""
-    from oca.agent.main import run, until_told
+    from oca.agent.main import live
 
     config = _config(config_file)
     log.configure(f"oca {config.id} agent", config.log_level)
-
-    async def live() -> None:
-        await run(config, await until_told(life_fd))
-
-    asyncio.run(live())
+    live(config, life_fd)
 
 
 def main() -> None:

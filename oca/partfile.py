@@ -39,7 +39,7 @@ class WrongBytes(OcaError):
 
 @contextmanager
 def blame(path: Path) -> Iterator[None]:
-    """Translate OSError into StoreError naming `path`."""
+    """Raises StoreError naming `path` where an OSError comes out."""
     try:
         yield
     except OSError as exc:

@@ -16,14 +16,12 @@ from wire.web import json_response, problems
 def admin_app(
     metrics: Metrics,
     vitals: Vitals,
-    worker_samples: Callable[[], dict[str, int]],
     status: Callable[[], dict[str, Any]],
 ) -> web.Application:
-    """The admin listener; `worker_samples` are the data plane's counters, added up."""
+    """The admin listener; the registry of `metrics` has the workers' counters as well."""
 
     async def show_metrics(_request: web.Request) -> web.Response:
-        lines = [f"{name} {value}" for name, value in worker_samples().items()]
-        body = generate_latest(metrics.registry) + "\n".join([*lines, ""]).encode()
+        body = generate_latest(metrics.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def show_health(_request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -19,10 +20,10 @@ from aiohttp import web
 from oca.agent.admin import admin_app
 from oca.agent.loops import forever
 from oca.agent.parts import Parts, assemble, loops_of, status
-from oca.agent.vitals import totals
-from oca.config import Config, read, split_address
+from oca.config import Config, split_address
+from oca.metrics import WorkersCollector
 from wire.errors import WireError
-from wire.log import configure, get
+from wire.log import get
 
 READ_BUFFER_BYTES = 1024 * 1024
 """Asked of the kernel at once by a fetch: fewer wake-ups per gigabyte."""
@@ -57,9 +58,8 @@ async def _admin(config: Config, parts: Parts) -> web.AppRunner | None:
     """The admin listener, when there is one."""
     if not config.admin:
         return None
-    app = admin_app(
-        parts.metrics, parts.vitals, lambda: totals(Path(config.run)), lambda: status(parts)
-    )
+    parts.metrics.registry.register(WorkersCollector(Path(config.run)))
+    app = admin_app(parts.metrics, parts.vitals, partial(status, parts))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     host, port = split_address(config.admin, "admin")
@@ -82,19 +82,13 @@ async def until_told(parent_fd: int | None = None) -> asyncio.Event:
     return stop
 
 
-def main(path: str, parent_fd: int | None = None) -> None:
-    """Run the agent of the appliance whose configuration file is `path`, until it is told to stop.
+def live(config: Config, parent_fd: int | None = None) -> None:
+    """Run an appliance's agent until it is told to stop. Raises OcaError as `run` does.
 
-    `parent_fd` is the reading end of the supervisor's pipe: its end is ours. Raises WireError.
+    `parent_fd` is the reading end of the supervisor's pipe: its end is ours.
     """
-    try:
-        raw = Path(path).read_bytes()
-    except OSError as exc:
-        raise WireError(path, "", exc.strerror or "cannot be read") from exc
-    config = read(raw, path)
-    configure(f"oca agent {config.id}", config.log_level)
 
-    async def live() -> None:
+    async def life() -> None:
         await run(config, await until_told(parent_fd))
 
-    uvloop.run(live())
+    uvloop.run(life())

@@ -10,7 +10,7 @@ import aiohttp
 
 from oca.agent.health import Readings, judge, next_admit
 from oca.agent.metrics import Metrics
-from oca.counters import CounterFileError, metrics_files, read_metrics
+from oca.metrics import totals
 from oca.reasons import CONNECTIONS_OPEN, Close
 
 PROBE_S = 2.0
@@ -20,19 +20,6 @@ BODY_BYTES = "oca_body_bytes_total"
 FILE_ERRORS = f'oca_closes_total{{reason="{Close.FILE_ERROR.value}"}}'
 SHORT_FILES = f'oca_closes_total{{reason="{Close.SHORT_FILE.value}"}}'
 DRAINED_FILE = "drained"
-
-
-def totals(run_dir: Path) -> dict[str, int]:
-    """Every worker's counters, added up."""
-    found: dict[str, int] = {}
-    for _worker, path in metrics_files(run_dir):
-        try:
-            samples = read_metrics(path)
-        except (CounterFileError, OSError):
-            continue
-        for name, value in samples.items():
-            found[name] = found.get(name, 0) + value
-    return found
 
 
 class Vitals:
