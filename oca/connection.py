@@ -60,7 +60,7 @@ class Connection:
         """`sock` is accepted and non-blocking; `address` is the peer's, as text."""
         self._server, self.sock, self.address = server, sock, address
         self.phase = Phase.IDLE
-        self.deadline_s = time.monotonic() + server.timeouts.idle_s
+        self.deadline_s = time.monotonic() + server.idle_s
         self.served = self._discarded = 0
         self.reading = self.writing = self._peer_done = False
         self._inside = server.is_inside(address)
@@ -141,7 +141,7 @@ class Connection:
         head = len(answer) - entry.facts.size
         if sent == len(answer):
             self._out.sent_whole(hot.key, head, entry.facts.size)
-            self.deadline_s = now_s + server.timeouts.idle_s
+            self.deadline_s = now_s + server.idle_s
         else:
             self._start_sending()
             self._out.begin_rest(answer, sent, head, hot.key)
@@ -319,7 +319,7 @@ class Connection:
                 self._linger()
                 return
             self._enter(Phase.IDLE)
-            self.deadline_s = time.monotonic() + self._server.timeouts.idle_s
+            self.deadline_s = time.monotonic() + self._server.idle_s
             if not self._peer_done:
                 self._server.resume_reading(self)
 

@@ -64,6 +64,7 @@ class Server:
         self.hot = service.hot
         self.count = demand.add if demand is not None else _uncounted
         self.draining = False
+        self.idle_s = timeouts.idle_s
         self.date = self.ok_start = b""
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
@@ -88,6 +89,7 @@ class Server:
         self._accept()  # those in the queue were promised an answer
         self._loop.remove_reader(self._listener)
         self.draining = True
+        self.idle_s = DRAIN_GRACE_S
         now_s = time.monotonic()
         for connection in list(self._connections):
             connection.on_drain(now_s, DRAIN_GRACE_S)
