@@ -10,6 +10,7 @@ help:
 	@echo "make demo ARGS=--once ends after the story; exit 0 only if every check held"
 	@echo "make test             set up, lint, type-check and run every test (under 10 minutes)"
 	@echo "make soak             the long versions of the tests"
+	@echo "make bench-edge       oca beside nginx, lighttpd, h2o, Varnish, Caddy, Traffic Server (about 1 h)"
 	@echo "make lint             ruff and mypy alone"
 	@echo "make docs             rewrite what is generated (docs/KNOBS.md)"
 
@@ -36,6 +37,11 @@ lint: setup-test
 .PHONY: docs
 docs: setup-test
 	@$(PYTHON) -m docs.knobs > docs/KNOBS.md
+
+.PHONY: bench-edge
+bench-edge: setup-test
+	@$(PYTHON) -c 'import matplotlib' 2>/dev/null || $(PYTHON) -m pip install --quiet -e '.[bench]'
+	@$(PYTHON) -m benchmarks.edge $(ARGS)
 
 clean:
 	rm -rf var .venv node_modules
