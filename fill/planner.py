@@ -137,7 +137,8 @@ def _plan_sites(inputs: Inputs, sizes: Mapping[int, int]) -> dict[str, SitePlan]
         for name in nearer:
             for asset, count in left.get(name, {}).items():
                 taken[asset] = taken.get(asset, 0.0) + count
-        own = {a: d for a, d in inputs.demand.get(site.id, {}).items() if a in sizes}
+        demand = inputs.demand.get(site.id, {})
+        own = {asset: demand[asset] for asset in sorted(demand) if asset in sizes}
         plan = _plan_site(inputs, site, own, taken, sizes)
         for name in nearer:
             left[name] = _unmet(left.get(name, {}), plan, inputs.knobs)

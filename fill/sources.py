@@ -56,12 +56,17 @@ class SourceRanker:
             for name in self._order(asset, self._lenders)
             if self._boxes[name].site != box.site and self._keeps(name, asset)
         ]
-        far.sort(key=lambda name: self._kinds[self._boxes[name].site].preference)
+        far.sort(key=self._distance)
         ranked = [(name, SourceKind.PEER) for name in (*holding, *coming)]
         ranked += [(name, SourceKind.SITE) for name in far[: self._elsewhere_max]]
         if self._fleet.appliance(ORIGIN_ID):
             ranked.append((ORIGIN_ID, SourceKind.ORIGIN))
         return ranked
+
+    def _distance(self, name: str) -> tuple[bool, int]:
+        """An ISP's box serves that ISP first, so it comes after all others elsewhere."""
+        kind = self._kinds[self._boxes[name].site]
+        return kind is SiteKind.EMBEDDED, kind.preference
 
     def _order(self, asset: int, names: Iterable[str]) -> list[str]:
         return rendezvous_order(asset, {name: self._weights[name] for name in names})

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+from click.testing import CliRunner
 
 from fill.catalogue import Snapshot
+from fill.cli import main
 from fill.files import Files, read_files
 from fill.ingest import make_catalogue
 from wire.auth import bearer
@@ -53,6 +55,15 @@ BOXES = (
     Box("x1", "exchange", 60_000),
     Box("origin", "origin", 10**9),
 )
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @dataclass
@@ -164,17 +175,11 @@ class Ground:
             )
         )
 
-    def fill(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a `fill` command with this configuration."""
-        done = subprocess.run(
-            [sys.executable, "-m", "fill", *args, "--config", str(self.config)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert not check or done.returncode == 0, done.stderr
-        return done
+    def fill(self, *args: str, check: bool = True) -> Done:
+        """Run a `fill` command with this configuration, in this process: it is faster."""
+        result = CliRunner().invoke(main, [*args, "--config", str(self.config)])
+        assert not check or result.exit_code == 0, result.output
+        return Done(result.exit_code, result.stdout, result.stderr)
 
     def serve(self) -> subprocess.Popen[bytes]:
         """Start `fill serve` and wait until it listens."""

@@ -235,9 +235,7 @@ def test_entities_in_a_manifest_are_refused(ground: Ground) -> None:
         ("film/poster.jpg", "this title has no rendition"),
     ],
 )
-def test_what_cannot_be_served_is_refused_by_name(
-    ground: Ground, path: str, message: str
-) -> None:
+def test_what_cannot_be_served_is_refused_by_name(ground: Ground, path: str, message: str) -> None:
     """Names must be safe in URLs, files lie flat."""
     target = ground.media / path
     target.parent.mkdir(parents=True)
