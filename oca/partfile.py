@@ -22,6 +22,7 @@ from wire.catalogue import CHUNK_BYTES, File
 from wire.errors import OcaError
 
 READ_BYTES = 1024 * 1024
+DISK_FAULTS = frozenset({errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.EUCLEAN})
 
 
 class StoreError(OcaError):
@@ -31,6 +32,11 @@ class StoreError(OcaError):
         """`detail` names the path; `number` is an errno."""
         self.errno = number
         super().__init__(detail)
+
+    @property
+    def is_disk(self) -> bool:
+        """Whether the disk itself is at fault, and not that it is full."""
+        return self.errno in DISK_FAULTS
 
 
 class WrongBytes(OcaError):

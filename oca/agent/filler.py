@@ -140,7 +140,7 @@ class Filler:
             item, wait_s = self.queue.choose(self._running, await self._room(), time.monotonic())
             if item is None:
                 return wait_s
-            item.begun = True
+            self.queue.begin(item)
             self._running[item.wanted.asset] = asyncio.create_task(self._asset(item))
         return IDLE_S
 
@@ -157,14 +157,14 @@ class Filler:
 
     async def _room(self) -> int:
         """Bytes for one more asset: what disks, quota and budget leave beside what is begun."""
-        begun_bytes = sum(item.wanted.bytes for item in self.queue if item.begun)
+        room_bytes = await self._free()  # first: below nothing changes between the sums
         plan = self._holdings.plan
         spent_bytes = self._spent.get(plan.generation, 0) if plan else 0
-        room_bytes = min(await self._free(), plan.fill_bytes - spent_bytes if plan else 0)
+        room_bytes = min(room_bytes, plan.fill_bytes - spent_bytes if plan else 0)
         if self._knobs.capacity_bytes:
             quota_bytes = self._knobs.capacity_bytes - self._holdings.held_bytes()
             room_bytes = min(room_bytes, quota_bytes)
-        return room_bytes - begun_bytes
+        return room_bytes - self.queue.begun_bytes
 
     async def _asset(self, item: Item) -> None:
         """One try at one asset, whatever comes of it."""
@@ -181,7 +181,7 @@ class Filler:
             item.put_off(time.monotonic(), exc.quiet, str(exc))
         except OcaError as exc:
             item.put_off(time.monotonic(), False, str(exc))
-            if isinstance(exc, StoreError):
+            if isinstance(exc, StoreError) and exc.is_disk:
                 self._metrics.disk_refused()
             _log.warning("asset failed", asset=number, why=str(exc))
         finally:
@@ -225,7 +225,7 @@ class Filler:
             "paused": self.paused,
             "running": sorted(self._running),
             "left": len(self.queue),
-            "left_bytes": sum(item.wanted.bytes for item in self.queue),
+            "left_bytes": self.queue.left_bytes,
             "next": [
                 {"asset": item.wanted.asset, "bytes": item.wanted.bytes, "why": item.why}
                 for item in islice(self.queue, SHOWN_MAX)
@@ -236,6 +236,6 @@ class Filler:
 
     def _show(self) -> None:
         self._metrics.wanted.set(len(self.queue))
-        self._metrics.wanted_bytes.set(sum(item.wanted.bytes for item in self.queue))
+        self._metrics.wanted_bytes.set(self.queue.left_bytes)
         self._metrics.held.set(len(self._holdings.held))
         self._metrics.held_bytes.set(self._holdings.held_bytes())

@@ -23,6 +23,7 @@ class Holdings:
         self.banned: frozenset[int] = frozenset()
         self.plan: Plan | None = None
         self.epoch = ""
+        self._bytes = 0
         self._on_change = on_change
 
     @property
@@ -40,24 +41,28 @@ class Holdings:
 
     def held_bytes(self) -> int:
         """Bytes of all that is stored, leaving or not."""
-        return sum(entry.bytes for entry in self.held.values())
+        return self._bytes
 
     def reset(self, held: Mapping[int, Held]) -> None:
         """The store was listed (again)."""
         if held != self.held:
             self.held = dict(held)
+            self._bytes = sum(entry.bytes for entry in held.values())
             self.leaving &= self.held.keys()
             self._on_change()
 
     def add(self, asset: int, entry: Held) -> None:
         """An asset became visible."""
+        self._bytes += entry.bytes - (self.held[asset].bytes if asset in self.held else 0)
         self.held[asset] = entry
         self._on_change()
 
     def remove(self, asset: int) -> None:
         """An asset is gone."""
         self.leaving.discard(asset)
-        if self.held.pop(asset, None) is not None:
+        entry = self.held.pop(asset, None)
+        if entry is not None:
+            self._bytes -= entry.bytes
             self._on_change()
 
     def leave(self, assets: Iterable[int]) -> None:

@@ -38,6 +38,10 @@ class Queue:
     def __init__(self) -> None:
         """Empty."""
         self._items: dict[int, Item] = {}
+        self.left_bytes = 0
+        """Of all that is still to be fetched."""
+        self.begun_bytes = 0
+        """Of those that were begun, whole: their place is reserved."""
 
     def __iter__(self) -> Iterator[Item]:
         """Best first."""
@@ -61,11 +65,22 @@ class Queue:
                 item = Item(desired, begun=desired.asset in begun)
             item.wanted = desired
             self._items[desired.asset] = item
+        self.left_bytes = sum(item.wanted.bytes for item in self)
+        self.begun_bytes = sum(item.wanted.bytes for item in self if item.begun)
         return [asset for asset in old if asset not in self._items]
+
+    def begin(self, item: Item) -> None:
+        """From now on an item's place is reserved."""
+        if not item.begun:
+            item.begun = True
+            self.begun_bytes += item.wanted.bytes
 
     def remove(self, asset: int) -> None:
         """An asset is done."""
-        self._items.pop(asset, None)
+        item = self._items.pop(asset, None)
+        if item is not None:
+            self.left_bytes -= item.wanted.bytes
+            self.begun_bytes -= item.wanted.bytes if item.begun else 0
 
     def choose(
         self, running: Collection[int], room_bytes: int, now_s: float

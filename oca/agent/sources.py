@@ -18,6 +18,8 @@ STRIKE_S = 300.0
 """A source that lied is not asked again for this long: an operator has to look at it anyway."""
 PAUSE_FIRST_S = 0.25
 PAUSE_MAX_S = 60.0
+AWAY_FAILURES = 4
+"""In a row (1.75 s of pauses): boxes that start together are not away, just later."""
 PAUSES_MAX = 9  # 0.25 s doubled nine times is beyond PAUSE_MAX_S
 
 
@@ -58,6 +60,13 @@ class SourceBook:
         """Whether this source may be asked now."""
         record = self._records.get(source)
         return record is None or now_s >= record.not_before_s
+
+    def away(self, source: str, now_s: float) -> bool:
+        """Whether nobody should wait for this source: it lied, or failed several times in a row."""
+        record = self._records.get(source)
+        if record is None or now_s >= record.not_before_s:
+            return False
+        return record.why in LIES or record.failures >= AWAY_FAILURES
 
     def blame(self, source: str, fault: Fault, now_s: float) -> None:
         """A source failed: struck off when it lied, else asked again after a growing pause."""
@@ -117,7 +126,8 @@ def candidates(
     named = [sources[index] for index in wanted.sources if sources[index].id != me]
     usable = [source for source in named if book.usable(source.id, now_s)]
     peers = [source for source in usable if source.kind is SourceKind.PEER]
-    outside = not patient or is_master(wanted.asset, me, [peer.id for peer in peers])
+    holders = [s.id for s in named if s.kind is SourceKind.PEER and not book.away(s.id, now_s)]
+    outside = not patient or is_master(wanted.asset, me, holders)
     chosen = [*peers, *(source for source in usable if source.kind is not SourceKind.PEER)]
     return Candidates(tuple(chosen if outside else peers), outside)
 

@@ -197,7 +197,7 @@ async def test_a_plan_that_empties_the_box_is_refused_unless_forced(world: World
     world.settings["admin"] = "127.0.0.1:0"
     world.fill.publish(world.wanting(1, 1, 2, 3))
     async with world.filled():
-        await eventually(lambda: world.shelf() == {1, 2, 3})
+        await eventually(lambda: world.fill.inventory == {1, 2, 3})
         world.fill.publish(world.wanting(2, 1, 2))
         await asyncio.sleep(0.6)
         assert world.shelf() == {1, 2, 3}
@@ -305,7 +305,7 @@ async def test_the_operator_sees_why(world: World, unused_port: int) -> None:
     async with served(steering.app()) as url, aiohttp.ClientSession(base) as session:
         world.settings["agent"]["steering"] = [url]
         async with world.filled():
-            await eventually(lambda: world.shelf() == {1, 2, 3})
+            await eventually(lambda: world.fill.inventory == {1, 2, 3})
             world.fill.publish(world.wanting(4, 1))
             await asyncio.sleep(0.4)
             async with session.get("/v1/status") as response:

@@ -1,0 +1,375 @@
+"""The agent's pure rules: intake, diff, queue, sources, rate, window, counts, drops, health."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyroaring import BitMap
+
+from oca.agent.answer import SourceFault, judge, suspects
+from oca.agent.bucket import Bucket
+from oca.agent.deltas import delta
+from oca.agent.diff import diff
+from oca.agent.drops import due_s
+from oca.agent.health import Readings, next_admit
+from oca.agent.health import judge as judge_health
+from oca.agent.intake import Standing, refusal
+from oca.agent.inventory import Ledger, Seen, report
+from oca.agent.queue import Queue
+from oca.agent.sources import PAUSE_MAX_S, STRIKE_S, Fault, SourceBook, candidates, is_master
+from oca.agent.window import is_open, opens_in_min, parse_window
+from oca.held import Held
+from tests.oca.agent.world import make_file
+from wire.errors import WireError
+from wire.plan import Desired, Plan, Source, SourceKind
+from wire.reports import unpack_bitmap
+
+DIGEST = "0" * 64
+EPOCH = "00000000000000aa"
+
+
+def want(
+    asset: int, size: int = 10, sources: tuple[int, ...] = (), digest: str = DIGEST
+) -> Desired:
+    return Desired(asset=asset, bytes=size, digest=digest, sources=sources)
+
+
+def held(*assets: int, size: int = 10, digest: str = DIGEST) -> dict[int, Held]:
+    return dict.fromkeys(assets, Held(size, digest))
+
+
+def plan(*desired: Desired, **changes: object) -> Plan:
+    values: dict[str, object] = {
+        "appliance": "a1", "epoch": EPOCH, "generation": 5, "made_s": 0, "expires_s": 1000,
+        "fill_bytes": 0, "desired": desired, "sources": (), "peers": {},
+    }  # fmt: skip
+    return Plan(**(values | changes))  # type: ignore[arg-type]
+
+
+# --- intake --------------------------------------------------------------------------------------
+
+STANDING = Standing("a1", EPOCH, 4, held(1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"appliance": "a2"}, "for the appliance"),
+        ({"epoch": "00000000000000bb"}, "catalogue"),
+        ({"generation": 3}, "older"),
+        ({"generation": 4}, ""),
+        ({"expires_s": 100}, "expired"),
+        ({"desired": (want(1, sources=(0,)),), "force": True}, "source"),
+    ],
+)
+def test_a_plan_is_refused_with_the_reason(changes: dict[str, object], said: str) -> None:
+    """Every refusal names what is wrong."""
+    why = refusal(plan(*(want(n) for n in (1, 2, 3, 4)), **changes), STANDING, 100)
+    assert said in why and bool(said) == bool(why)
+
+
+def test_the_brake_stands_at_a_quarter_and_force_lifts_it() -> None:
+    """A quarter may go, more may not."""
+    quarter, half = plan(want(1), want(2), want(3)), plan(want(1), want(2))
+    assert refusal(quarter, STANDING, 0) == ""
+    assert "50%" in refusal(half, STANDING, 0)
+    assert refusal(plan(want(1), force=True), STANDING, 0) == ""
+    assert refusal(half, Standing("a1", "", 0, {}), 0) == "", "a fresh box has nothing to lose"
+
+
+# --- diff ----------------------------------------------------------------------------------------
+
+
+def test_what_is_missing_comes_in_the_plans_order_and_what_is_not_wanted_goes() -> None:
+    """The plan is a desired set; the box finds the difference itself."""
+    work = diff([want(9), want(2), want(7)], held(2, 3), 100)
+    assert [item.asset for item in work.fetch] == [9, 7]
+    assert work.drop == {3}
+
+
+def test_short_of_space_the_plans_order_decides() -> None:
+    """What is worth less makes room, but only for something that is worth more."""
+    assert diff([want(1), want(2), want(3)], held(3), 20).drop == {3}
+    assert diff([want(1), want(2), want(3)], held(1, 2, 3), 20).drop == frozenset()
+    assert diff([want(1), want(2), want(3)], held(1, 2), 20).skipped == (3,)
+
+
+def test_an_asset_held_under_another_entry_goes_first() -> None:
+    """Same id, other entry: another thing."""
+    work = diff([want(1)], held(1, digest="1" * 64), 100)
+    assert work.drop == {1} and not work.fetch
+
+
+def test_purged_assets_are_not_wanted() -> None:
+    """Whatever a plan says."""
+    work = diff([want(1), want(2)], held(1), 100, banned={1, 2})
+    assert work.drop == {1} and not work.fetch
+
+
+@given(st.data())
+def test_the_work_of_a_diff_fits_and_ends_where_the_plan_is(data: st.DataObject) -> None:
+    """After fetch and drop the box holds wanted assets only, within its room."""
+    rng = data.draw(st.randoms(use_true_random=False))
+    sizes = {n: rng.randrange(1, 50) for n in range(20)}
+    desired = [want(n, sizes[n]) for n in rng.sample(range(20), rng.randrange(20))]
+    have = {n: Held(sizes[n], DIGEST) for n in rng.sample(range(20), rng.randrange(20))}
+    room = rng.randrange(1000)
+    work = diff(desired, have, room)
+    after = (have.keys() - work.drop) | {item.asset for item in work.fetch}
+    assert after <= {item.asset for item in desired}
+    if work.fetch:
+        assert sum(sizes[n] for n in after) <= room
+
+
+# --- queue ---------------------------------------------------------------------------------------
+
+
+def test_the_queue_starts_the_best_that_is_ready() -> None:
+    """An asset that is put off lets the next one pass, until its time comes again."""
+    queue = Queue()
+    queue.replace([want(1), want(2)], ())
+    first, _ = queue.choose((), 100, 0)
+    assert first is not None and first.wanted.asset == 1
+    first.put_off(0, quiet=True, why="")
+    second, _ = queue.choose((), 100, 0)
+    assert second is not None and second.wanted.asset == 2
+    nothing, wait_s = queue.choose({2}, 100, 0)
+    assert nothing is None and 0 < wait_s <= 0.25
+    again, _ = queue.choose({2}, 100, wait_s)
+    assert again is first
+
+
+def test_nothing_of_less_value_takes_the_room_that_drops_will_make() -> None:
+    """The head of the queue waits for its place, and nobody overtakes it."""
+    queue = Queue()
+    queue.replace([want(1, 50), want(2, 5)], ())
+    assert queue.choose((), 10, 0)[0] is None
+
+
+def test_a_new_work_list_keeps_history_and_names_what_is_given_up() -> None:
+    """Tries are not forgotten by a new plan."""
+    queue = Queue()
+    queue.replace([want(1), want(2)], ())
+    item = next(iter(queue))
+    item.put_off(0, quiet=False, why="away")
+    assert queue.replace([want(3), want(1)], ()) == [2]
+    assert [(i.wanted.asset, i.tries) for i in queue] == [(3, 0), (1, 1)]
+
+
+# --- sources -------------------------------------------------------------------------------------
+
+SOURCES = [
+    Source(id="b1", kind=SourceKind.PEER, url=""),
+    Source(id="b2", kind=SourceKind.PEER, url=""),
+    Source(id="x1", kind=SourceKind.SITE, url=""),
+    Source(id="origin", kind=SourceKind.ORIGIN, url=""),
+]
+
+
+def ids(asset: int, book: SourceBook, me: str, patient: bool, now_s: float = 0) -> list[str]:
+    wanted = want(asset, sources=(0, 1, 2, 3))
+    return [s.id for s in candidates(wanted, SOURCES, book, me, now_s, patient).sources]
+
+
+def test_one_box_of_a_site_goes_outside_for_an_asset() -> None:
+    """Exactly one master each, and the masters share the work."""
+    boxes = ["a0", "b1", "b2"]
+    masters = [
+        [me for me in boxes if is_master(asset, me, [b for b in boxes if b != me])]
+        for asset in range(3000)
+    ]
+    assert all(len(found) == 1 for found in masters)
+    counts = [sum(found == [box] for found in masters) for box in boxes]
+    assert min(counts) > 850
+
+
+def test_peers_come_first_and_patience_ends() -> None:
+    """Who is not the master asks peers only, until it has waited long enough."""
+    book = SourceBook()
+    mine = next(n for n in range(100) if is_master(n, "a0", ["b1", "b2"]))
+    theirs = next(n for n in range(100) if not is_master(n, "a0", ["b1", "b2"]))
+    assert ids(mine, book, "a0", True) == ["b1", "b2", "x1", "origin"]
+    assert ids(theirs, book, "a0", True) == ["b1", "b2"]
+    assert ids(theirs, book, "a0", False) == ["b1", "b2", "x1", "origin"]
+
+
+def test_with_its_peers_away_a_box_is_its_own_master() -> None:
+    """Nobody waits for the dead; one failure does not make a peer dead."""
+    book = SourceBook()
+    theirs = next(n for n in range(100) if not is_master(n, "a0", ["b1", "b2"]))
+    for peer in ("b1", "b2"):
+        book.blame(peer, Fault.UNREACHABLE, 0)
+    assert ids(theirs, book, "a0", True) == []
+    for peer in ("b1", "b2") * 3:
+        book.blame(peer, Fault.UNREACHABLE, 0)
+    for asset in range(20):
+        assert ids(asset, book, "a0", True) == ["x1", "origin"]
+
+
+def test_a_liar_stays_struck_off_and_the_absent_are_asked_again() -> None:
+    """A lie costs minutes; being away costs growing pauses; a 404 costs nothing."""
+    book = SourceBook()
+    book.blame("b1", Fault.WRONG, 0)
+    book.praise("b1", 1)
+    assert not book.usable("b1", STRIKE_S - 1) and book.usable("b1", STRIKE_S)
+    book.blame("b2", Fault.NOT_HELD, 0)
+    assert book.usable("b2", 0)
+    pauses = []
+    for _ in range(12):
+        book.blame("x1", Fault.STALLED, 0)
+        pauses.append(book.next_usable_s(["x1"], 0))
+    assert pauses == sorted(pauses) and pauses[0] < 1 and pauses[-1] == PAUSE_MAX_S
+    book.praise("x1", 1)
+    assert book.usable("x1", 1)
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+FILE = make_file("f", bytes(1000))
+RIGHT = {"ETag": FILE.etag, "Content-Length": "600", "Content-Range": "bytes 400-999/1000"}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "fault"),
+    [
+        (206, {}, None),
+        (404, {}, Fault.NOT_HELD),
+        (403, {}, Fault.REFUSED),
+        (503, {}, Fault.BUSY),
+        (429, {}, Fault.BUSY),
+        (302, {}, Fault.PROTOCOL),
+        (416, {}, Fault.WRONG),
+        (206, {"ETag": '"b"'}, Fault.WRONG),
+        (206, {"Content-Range": "bytes 400-999/1001"}, Fault.WRONG),
+        (206, {"Content-Range": "bytes 0-999/1000"}, Fault.PROTOCOL),
+        (206, {"Content-Range": "bytes 400-500/1000"}, Fault.PROTOCOL),
+        (206, {"Content-Range": "bytes */1000"}, Fault.PROTOCOL),
+        (206, {"Content-Length": "601"}, Fault.WRONG),
+        (206, {"Content-Encoding": "gzip"}, Fault.PROTOCOL),
+    ],
+)
+def test_an_answer_is_judged_before_its_bytes(
+    status: int, headers: dict[str, str], fault: Fault | None
+) -> None:
+    """Asked for 400- of 1000 bytes."""
+    if fault is None:
+        assert judge(status, RIGHT | headers, FILE, 400) == 400
+        return
+    with pytest.raises(SourceFault) as caught:
+        judge(status, RIGHT | headers, FILE, 400)
+    assert caught.value.fault is fault
+
+
+def test_a_whole_answer_to_a_range_starts_over() -> None:
+    """If-Range did not match at the source, or it knows no ranges: 200 begins at 0."""
+    assert judge(200, {"Content-Length": "1000"}, FILE, 400) == 0
+
+
+def test_who_wrote_the_wrong_chunk() -> None:
+    """Only those who wrote beyond what is still believed."""
+    assert suspects([(0, "a"), (50, "b")], 50) == ["b"]
+    assert suspects([(0, "a"), (50, "b")], 40) == ["a", "b"]
+    assert suspects([(0, "a"), (50, "b"), (70, "a")], 0) == ["a", "b"]
+
+
+# --- rate and window -----------------------------------------------------------------------------
+
+
+def test_a_rate_holds_over_a_minute_within_three_percent() -> None:
+    """Whatever the sizes in which bytes come."""
+    rng, now_s, total = random.Random(1), 0.0, 0
+    bucket = Bucket(80_000_000, 0)
+    while now_s < 60:
+        count = rng.randrange(1, 300_000)
+        total += count
+        now_s += bucket.take(count, now_s) + rng.random() * 0.001
+    assert abs(total * 8 / now_s / 80_000_000 - 1) < 0.03
+
+
+def test_windows_may_span_midnight() -> None:
+    """[from, to), local minutes of the day."""
+    night = parse_window("22:00-06:00", "w")
+    assert is_open(night, 23 * 60) and is_open(night, 0) and not is_open(night, 6 * 60)
+    assert opens_in_min(night, 21 * 60) == 60 and opens_in_min(night, 5) == 0
+    assert is_open(parse_window("", "w"), 700)
+    for bad in ("2-3", "25:00-03:00", "02:61-03:00", "always"):
+        with pytest.raises(WireError):
+            parse_window(bad, "w")
+
+
+# --- counts --------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-100, 100)), max_size=60))
+def test_whatever_the_counters_do_the_sums_are_theirs(steps: list[tuple[int, int]]) -> None:
+    """Reported rows plus what is owed are the counters; no row is negative."""
+    counters: dict[tuple[str, int, str], int] = {}
+    seen: dict[tuple[str, int, str], int] = {}
+    carry: dict[tuple[int, str], int] = {}
+    sums: dict[tuple[int, str], int] = {}
+    for which, gained in steps:
+        key = (f"t{which % 2}", which // 2, "s")
+        counters[key] = counters.get(key, 0) + gained
+        change = delta(counters.items(), seen, carry, 7)
+        seen |= change.seen
+        carry = change.carry
+        for row in change.rows:
+            assert row.bytes > 0 and row.minute == 7
+            sums[row.asset, row.home] = sums.get((row.asset, row.home), 0) + row.bytes
+    for asset in (0, 1):
+        where = (asset, "s")
+        truth = sum(count for key, count in counters.items() if key[1] == asset)
+        assert sums.get(where, 0) + carry.get(where, 0) == truth
+
+
+# --- drops, inventory, health --------------------------------------------------------------------
+
+
+def test_a_drop_waits_for_ttl_and_idle_but_not_beyond_a_token() -> None:
+    """Confirmed at 100; TTL 300, idle 300, token life 1000."""
+    assert due_s(100, None, 300, 300, 1000) == 400
+    assert due_s(100, 50, 300, 300, 1000) == 400
+    assert due_s(100, 390, 300, 300, 1000) == 690
+    assert due_s(100, 5000, 300, 300, 1000) == 1400
+
+
+def test_a_delta_leads_from_what_a_receiver_has_to_what_is() -> None:
+    """Number, base, added and removed."""
+    ledger = Ledger()
+    assert ledger.update(BitMap([1, 2])) == 1 == ledger.update(BitMap([1, 2]))
+    full = report(ledger, Seen(), "a1", EPOCH, 3)
+    assert full.base_seq is None and set(unpack_bitmap(full.added, "")) == {1, 2}
+    seen = Seen(1, BitMap([1, 2]))
+    ledger.update(BitMap([2, 3]))
+    change = report(ledger, seen, "a1", EPOCH, 3)
+    assert (change.seq, change.base_seq) == (2, 1)
+    assert set(unpack_bitmap(change.added, "")) == {3}
+    assert set(unpack_bitmap(change.removed, "")) == {1}
+
+
+def reading(**changes: object) -> Readings:
+    values = {"answered": 1.0, "probe_s": 0.01, "disk_errors": 0, "served_bps": 0, "link_bps": 100}
+    return Readings(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_the_worst_component_wins_and_is_named() -> None:
+    """Graded, not up or down."""
+    assert judge_health(reading()) == (1.0, "")
+    assert judge_health(reading(answered=0.0, probe_s=None)) == (0.0, "workers do not answer")
+    assert judge_health(reading(probe_s=1.5, disk_errors=2)) == (0.5, "workers answer late")
+    assert judge_health(reading(disk_errors=30)) == (0.0, "a disk refuses")
+
+
+def test_admit_sheds_above_takes_back_below_and_rests_between() -> None:
+    """Hysteresis: between the marks nothing changes."""
+    admit = next_admit(1.0, reading(served_bps=95))
+    assert admit < 1.0
+    assert next_admit(admit, reading(served_bps=80)) == admit
+    assert next_admit(admit, reading(served_bps=50)) > admit
+    for _ in range(100):
+        admit = next_admit(admit, reading(served_bps=99))
+    assert 0 < admit <= 0.05
