@@ -51,6 +51,7 @@ def lab(tmp_path: Path, media: Path) -> Iterator[Lab]:
         lab.plan()
         wanted = {asset.id for asset in assets}
         lab.wait(lambda: all(lab.held(box) == wanted for box in boxes), 30, "the film everywhere")
+        lab.wait(lab.all_fresh, 10, "every box seen by steering")
         lab.wait(lab.known_held, 5, "steering knows what the boxes hold")
         yield lab
 

@@ -17,6 +17,7 @@ from tests.e2e.lab import Lab, get
 from wire.catalogue import Asset
 
 PATIENCE_S = 2.0
+PAUSE_S = 0.02  # viewers leave the two cores to those who are watched
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Audience:
             last[asset.id] = urls
             if not any(self._fetch(url, asset, rng) for url in urls):
                 self.seen["nobody"] += 1
-                time.sleep(0.05)
+            time.sleep(PAUSE_S)
 
     def _ask(self, asset: Asset) -> list[str]:
         url = f"http://{self.lab.steering}/v1/steer?asset={asset.id}"

@@ -224,7 +224,7 @@ class Lab:
         return done.stdout
 
     def start(self) -> None:
-        """Catalogue, origin, fill, steering, boxes: all up and seen by steering."""
+        """Catalogue, origin, fill, steering, boxes: all up. A box speaks after its first plan."""
         self.command("fill", "catalogue", str(self.media))
         self.crew.start("fill", self._argv("fill", "serve", "fill"))
         self.crew.start("steering", self._argv("steering", "serve", "steering"))
@@ -232,7 +232,7 @@ class Lab:
             (self.store_of(box)).mkdir(parents=True, exist_ok=True)
             (self.folder / box.id / "run").mkdir(parents=True, exist_ok=True)
             self.crew.start(box.id, self._argv("oca", "serve", box.id))
-        self.wait(self.all_fresh, 20, "every box seen by steering")
+        self.wait(self.view, 20, "steering answers")
 
     def _argv(self, service: str, verb: str, name: str) -> list[str]:
         config = self.folder / f"{name}.toml"
@@ -264,6 +264,19 @@ class Lab:
         """The view as text, for failures."""
         view = self.view()
         return "steering is silent" if view is None else "\n".join(map(str, view.boxes))
+
+    def lives(self, name: str) -> int:
+        """How often the agent of a box has begun to run."""
+        return self.crew.processes[name].log.read_text().count('"agent runs"')
+
+    def answers(self, address: str) -> bool:
+        """Whether somebody accepts connections at `HOST:PORT`."""
+        host, _, port = address.rpartition(":")
+        try:
+            with socket.create_connection((host, int(port)), timeout=1):
+                return True
+        except OSError:
+            return False
 
     def all_fresh(self) -> bool:
         """Whether steering has heard every box within three heartbeats, and knows its routes."""

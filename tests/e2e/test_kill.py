@@ -95,27 +95,38 @@ def a_round(lab: Lab, rng: random.Random) -> str:
     if rng.random() < 0.7:
         new_night(lab, rng)
     time.sleep(rng.random() * 1.5)
+    lives = {box.id: lab.lives(box.id) for box in lab.everyone}
     name, what = kill_something(lab, rng)
     lab.crew.restart(name)
     began_s = time.monotonic()
-    lab.wait(lambda: answers(lab, name), STARTING_S, f"{name} is up again")
+    life = lives.get(name, 0) + (what != "worker")
+    lab.wait(lambda: is_up(lab, name, life), STARTING_S, f"{name} is up again")
     up_s = time.monotonic()
-    lab.wait(lab.all_fresh, HEALED_WITHIN_S, f"the view heals after {what} of {name} died")
-    lab.wait(lab.known_held, 10, "steering knows again what every box holds")
+    lab.wait(
+        lambda: is_healed(lab, name, began_s), HEALED_WITHIN_S, f"the view heals after {name} died"
+    )
     healed_s = time.monotonic()
     return f"{name} ({what}): up in {up_s - began_s:.1f} s, healed in {healed_s - up_s:.1f} s"
 
 
-def answers(lab: Lab, name: str) -> bool:
-    """Whether the service of that name answers again, and a box's agent has spoken."""
-    if lab.view() is None:
-        return False
-    if name in ("fill", "steering"):
-        return True
+def is_up(lab: Lab, name: str, life: int) -> bool:
+    """Whether a service answers again; a box also needs an agent that has begun this life."""
+    if name == "steering":
+        return lab.view() is not None
+    if name == "fill":
+        return lab.answers(lab.fill)
+    box = next(box for box in lab.everyone if box.id == name)
+    return lab.answers(f"{box.host}:{lab.port}") and lab.lives(name) >= life
+
+
+def is_healed(lab: Lab, name: str, began_s: float) -> bool:
+    """Whether steering has heard every box, the killed one since it was started again, and knows
+    what each of them holds."""
     view = lab.view()
-    boxes = {box.appliance: box for box in view.boxes} if view else {}
-    silent_s = boxes[name].silent_s if name in boxes else None
-    return silent_s is not None and silent_s < HEARTBEAT_S
+    silent_s = {box.appliance: box.silent_s for box in view.boxes} if view else {}
+    mine_s = silent_s.get(name, 0.0)
+    spoken = mine_s is not None and mine_s < time.monotonic() - began_s
+    return spoken and lab.all_fresh() and lab.known_held()
 
 
 def rounds(lab: Lab, count: int, seed: int) -> None:
@@ -123,6 +134,7 @@ def rounds(lab: Lab, count: int, seed: int) -> None:
     rng = random.Random(seed)
     print(f"seed {seed}")
     new_night(lab, rng)
+    lab.wait(lambda: lab.all_fresh() and lab.known_held(), 20, "every box seen by steering")
     with Audience(lab, "127.16.5.5") as audience:
         for number in range(count):
             told = a_round(lab, rng)
