@@ -86,7 +86,6 @@ class Api:
         app.router.add_get("/v1/steering/hls", self.steering)
         app.router.add_get("/v1/steering/dash", self.steering)
         app.router.add_get("/v1/play/{name}", self.play)
-        app.router.add_route("OPTIONS", "/{anything:.*}", preflight)
 
     async def steer(self, request: web.Request) -> web.Response:
         """GET /v1/steer?asset=N | ?title=T → SteerAnswer; raises WireError, NotFoundError,
@@ -192,16 +191,14 @@ class Api:
 
 @web.middleware
 async def cors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every answer, refusals included, is readable by any page."""
+    """Every answer, refusals included, is readable by any page; a browser that asks whether it
+    may ask (Fetch standard, CORS preflight) may."""
+    if request.method == "OPTIONS":
+        return web.Response(status=204, headers=PREFLIGHT)
     response = await handler(request)
     for name, value in CORS.items():
         response.headers.setdefault(name, value)
     return response
-
-
-async def preflight(_: web.Request) -> web.Response:
-    """OPTIONS: a browser asks whether it may ask (Fetch standard, CORS preflight)."""
-    return web.Response(status=204, headers=PREFLIGHT)
 
 
 def one(request: web.Request, name: str) -> str | None:

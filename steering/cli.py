@@ -24,6 +24,7 @@ from wire.steer import BoxState, Explanation, FleetState, SiteVerdict
 T = TypeVar("T")
 ADMIN_URL = "http://127.0.0.1:9481"
 ANSWER_S = 10.0
+PAGE_COLUMNS = 160
 
 _config = click.option(
     "--config",
@@ -56,10 +57,16 @@ def main() -> None:
 @main.command("serve")
 @_config
 def serve_command(path: Path) -> None:
-    """Run a replica until SIGTERM: it listens, polls the catalogue, and saves snapshots."""
+    """Run a replica until SIGTERM: it listens, polls the catalogue, and saves snapshots.
+
+    Refuses to start, with the reason, on a configuration that does not hold together.
+    """
     loaded = _load(path)
     log.configure("steering", loaded.config.log_level)
-    uvloop.run(serve(loaded))
+    try:
+        uvloop.run(serve(loaded))
+    except OSError as exc:
+        raise click.ClickException(f"{path}: cannot run: {exc.strerror or exc}") from exc
 
 
 @main.command("check-config")
@@ -100,7 +107,7 @@ def fleet(admin: str) -> None:
     table.add_column("refused")
     for box in state.boxes:
         table.add_row(*_fleet_row(box))
-    console = Console()
+    console = _console()
     console.print(table)
     if state.stale:
         console.print("[bold]Most of the fleet is silent: silence is ignored.[/bold]")
@@ -138,7 +145,7 @@ async def _get(url: str) -> tuple[int, bytes]:
 
 def _print_explanation(found: Explanation) -> None:
     what = f"asset {found.asset} of {found.title}" if found.asset is not None else found.title
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = _console()
     console.print(f"[bold]{found.client}[/bold] asks for {what}; home site: {found.home or '-'}")
     if found.stale:
         console.print("[bold]Most of the fleet is silent: silence is ignored.[/bold]")
@@ -161,6 +168,11 @@ def _print_explanation(found: Explanation) -> None:
     console.print(boxes)
     order = " → ".join(place.pathway for place in found.chosen) or "nobody"
     console.print(f"Answer: [bold]{order}[/bold], good for {found.ttl_s} s")
+
+
+def _console() -> Console:
+    """As wide as the terminal; wide enough for a whole row where there is none."""
+    return Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS)
 
 
 def _outcome(site: SiteVerdict) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -35,6 +36,7 @@ from wire.token import verify
 
 EPOCH = "00000000000000aa"
 HEARTBEAT_S = 0.3
+SLOW_HEARTBEAT_S = 60.0  # where silence is not the subject, a busy machine must not make any
 PORT = 18080
 SITES = {"isp-a": "embedded", "isp-b": "embedded", "ix": "ix", "origin": "origin"}
 BOXES = {"a1": "isp-a", "a2": "isp-a", "b1": "isp-b", "x1": "ix", "x2": "ix", "origin": "origin"}
@@ -53,15 +55,17 @@ FILM = Title(
 )
 SHORT = Title(id="short", assets=(TitleAsset(id=9, name="data", kind=AssetKind.DATA),))
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 IN_A, IN_B = "127.16.5.5", "127.17.5.5"
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody has, outside the range from which the kernel gives ports to clients."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
 
 
 @dataclass
@@ -110,6 +114,7 @@ class Replica:
 
     def __init__(self, folder: Path, backstage: Backstage, **settings: Any) -> None:
         self.folder, self.backstage, self.settings = folder, backstage, settings
+        self.heartbeat_s = settings.pop("heartbeat_s", SLOW_HEARTBEAT_S)
         self.keys = {name: self._key(name) for name in BOXES}
         self.token_key = self._key("token", "es256")
         self.public_port, self.admin_port = free_port(), free_port()
@@ -151,7 +156,7 @@ class Replica:
             f'admin = "127.0.0.1:{self.admin_port}"\nsnapshot_s = 0.2\n{extra}\n'
             f'[catalogue]\nurl = "{self.backstage.fill_url}"\npoll_s = 0.2\n'
             f'[tokens]\nkey_file = "token.pem"\nkid = "k1"\n[answers]\nttl_s = 7\n'
-            f"[reports]\nheartbeat_s = {HEARTBEAT_S}\n"
+            f"[reports]\nheartbeat_s = {self.heartbeat_s}\n"
         )
 
     async def start(self) -> None:
@@ -159,9 +164,20 @@ class Replica:
         with (self.folder / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "steering", "serve", "--config", str(self.config),
-                stderr=log, cwd=HERE.parents[1], env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stderr=log, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )  # fmt: skip
         await self.until("/readyz", lambda status, _: status == 200)
+
+    async def saved(self) -> None:
+        """Return when a snapshot begun after now is on disk."""
+        file = self.folder / "state" / "fleet.json"
+
+        def written() -> int:
+            return file.stat().st_mtime_ns if file.exists() else 0
+
+        for _ in range(2):  # the one being written now may lack what was just reported
+            before = written()
+            await self.until("/healthz", lambda *_, old=before: written() != old)
 
     async def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
         if self.process is not None and self.process.returncode is None:
@@ -240,6 +256,10 @@ class Replica:
         )  # fmt: skip
         assert (await self.send("PUT", "/v1/inventory", inventory))[0] == 200
         assert (await self.send("PUT", "/v1/routes", routes))[0] == 200
+
+    async def send_drain(self, name: str) -> None:
+        """An operator drains a box at this replica."""
+        assert (await self.ask(f"/v1/drain/{name}", method="POST", admin=True))[0] == 200
 
     async def fleet(self) -> dict[str, Any]:
         """`/v1/fleet` by appliance."""
