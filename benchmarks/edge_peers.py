@@ -138,6 +138,8 @@ OCA = Peer("oca", "oca", "oca-cdn", "oca.toml", _oca, style="token", version=("-
 PEERS: tuple[Peer, ...] = (
     _nginx_peer("shipped"),
     _nginx_peer("tuned"),
+    _nginx_peer("push"),
+    _nginx_peer("copy"),
     _nginx_peer("full", style="secure"),
     _nginx_peer("aio"),
     _nginx_peer("tls", scheme="https"),

@@ -23,7 +23,8 @@ QUALIFIES = 0.7
 looks at (0.8), so that noise in the heats cannot remove who matters."""
 
 ALWAYS_ON = ("nginx-shipped", "nginx-full")
-"""In every final: the yardstick of the claims, and nginx with as much switched on as it has."""
+"""In every final: the yardstick of the claims, and nginx with as much switched on as it has (they
+do not stand in for the family's best)."""
 
 NOT_IN_HEATS = ("nginx-aio", "nginx-tls")
 TUNED_NOTSENT_LOWAT = "131072"
@@ -194,11 +195,13 @@ def _rotated(names: Iterable[str], number: int) -> list[str]:
 
 
 def _qualified(heats: dict[str, list[Reading]]) -> list[str]:
-    """Of each family the better configuration, if near enough to the top; and who always runs."""
+    """Of each family the best configuration, if near enough to the top; and who always runs."""
     rates = {name: median_of(readings, "rate") or 0.0 for name, readings in heats.items()}
     top = max(rates.values(), default=0.0)
     best: dict[str, str] = {}
     for name, rate in rates.items():
+        if name in ALWAYS_ON:
+            continue
         family = BY_NAME[name].family
         if family not in best or rate > rates[best[family]]:
             best[family] = name

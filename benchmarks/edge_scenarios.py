@@ -18,6 +18,7 @@ from benchmarks.measure import (
     own_memory_bytes,
     send_queue_bytes,
 )
+from benchmarks.page_cache import cached_share
 
 SERVER_CORE, LOAD_CORE = 0, 1
 CONNECTIONS = 32
@@ -29,6 +30,7 @@ STORM_CLIENTS, HOT_CLIENTS, HOT_RATE_EACH = 32, 32, 50
 STORM_LEAD_S = 1.0
 SLOW_CLIENTS, SLOW_RATE_BPS = 2_000, 100_000
 OTHER_CLIENTS, OTHER_RATE_EACH = 100, 20
+CACHE_SAMPLE = 50
 SETTLE_S = 4.0
 """Until 2,000 slow readers have filled what buffers they may."""
 
@@ -163,10 +165,20 @@ def _closed_loop(desk: Desk, server: Server, size: str, connections: int, thread
         "server_idle": mine.idle_share,
         "load_idle": theirs.idle_share,
         "stolen_s": mine.stolen_s + theirs.stolen_s,
+        "files_cached": _files_cached(desk, size),
     }
     if threads == 1 and seen.bytes:
         reading["cpu_s_per_gb"] = mine.busy_s / (seen.bytes / 1e9)
     return reading
+
+
+def _files_cached(desk: Desk, size: str) -> float:
+    """The share of the files (a sample) that was in the page cache: a rate below 1 is a disk's."""
+    files = desk.tree.files(size)[:: max(1, desk.tree.assets // CACHE_SAMPLE)]
+    try:
+        return sum(cached_share(path) for _, path in files) / len(files)
+    except OSError:
+        return -1.0  # this kernel cannot say
 
 
 def _rate(size: str, connections: int = CONNECTIONS, threads: int = 1) -> Callable[..., Reading]:
