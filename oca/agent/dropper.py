@@ -73,6 +73,7 @@ class Dropper:
         self._remover, self._asked_s, self._knobs = remover, asked_s, knobs
         self._metrics = metrics
         self._leaving: dict[int, Leaving] = {}
+        self._born_s = time.monotonic()
 
     async def run(self) -> None:
         """For ever."""
@@ -96,7 +97,7 @@ class Dropper:
                     wait_s = min(wait_s, LOOK_S)
                     continue
                 leaving.confirmed_s = now_s
-            asked_s = self._asked_s.get(asset)
+            asked_s = self._asked_s.get(asset, self._born_s)  # an earlier life may know better
             due = due_s(
                 leaving.confirmed_s,
                 asked_s,

@@ -18,13 +18,10 @@ class Leaving:
     confirmed_s: float | None = None
 
 
-def due_s(
-    confirmed_s: float, asked_s: float | None, ttl_s: float, idle_s: float, bound_s: float
-) -> float:
-    """When it may be taken off the shelf; `asked_s` is when it last moved bytes, None: not known.
+def due_s(confirmed_s: float, asked_s: float, ttl_s: float, idle_s: float, bound_s: float) -> float:
+    """When it may be taken off the shelf; `asked_s` is when it last moved bytes.
 
     `bound_s` is the life of a token: nobody can ask for longer than that after the TTL.
     """
     earliest_s = confirmed_s + ttl_s
-    quiet_s = earliest_s if asked_s is None else max(earliest_s, asked_s + idle_s)
-    return min(quiet_s, earliest_s + bound_s)
+    return min(max(earliest_s, asked_s + idle_s), earliest_s + bound_s)

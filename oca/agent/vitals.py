@@ -89,7 +89,7 @@ class Vitals:
         try:
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-                session.head(self._probe_url, allow_redirects=False),
+                session.options(self._probe_url, allow_redirects=False),
             ):
                 self._answers.append(True)
         except (aiohttp.ClientError, TimeoutError):

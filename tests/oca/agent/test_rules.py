@@ -331,7 +331,7 @@ def test_whatever_the_counters_do_the_sums_are_theirs(steps: list[tuple[int, int
 
 def test_a_drop_waits_for_ttl_and_idle_but_not_beyond_a_token() -> None:
     """Confirmed at 100; TTL 300, idle 300, token life 1000."""
-    assert due_s(100, None, 300, 300, 1000) == 400
+    assert due_s(100, 0, 300, 300, 1000) == 400
     assert due_s(100, 50, 300, 300, 1000) == 400
     assert due_s(100, 390, 300, 300, 1000) == 690
     assert due_s(100, 5000, 300, 300, 1000) == 1400
