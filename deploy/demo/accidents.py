@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from rich.live import Live
 
 from deploy.demo import layout, show
-from deploy.demo.acts import EVENING_BYTES, KILL_AT_S, Story, book, note_evenings
-from deploy.demo.demand import draw
+from deploy.demo.acts import KILL_AT_S, Story, book, note_evenings
+from deploy.demo.demand import draw, scaled
 from deploy.demo.evening import Evening, spend_evening
 from deploy.demo.films import FILM_S
 from deploy.demo.fleet import NIGHT_TWO
@@ -19,7 +19,7 @@ from deploy.demo.stage import Stage, command, until
 from deploy.demo.tally import Bytes, difference, offload
 from deploy.demo.truth import Truth
 
-OUTAGE_BYTES = 20_000_000
+SMALL_BYTES = 20_000_000
 FREEZE_AT_S = 55.0
 OFFLOAD_POINTS_MAX = 0.02
 STALL_AFTER_KILL_S = 2.0
@@ -42,12 +42,13 @@ async def screening(story: Story, stage: Stage, truth: Truth) -> None:
     hall = Screening(stage.crew, truth, [kill, freeze])
     with Live(console=story.console, refresh_per_second=4, transient=False) as live:
         shower = asyncio.create_task(_keep_showing(live, hall))
-        outage = asyncio.create_task(_evening_in_the_outage(story, stage, truth, kill))
+        outage = asyncio.create_task(_evening_in_the_outage(stage, truth, kill))
         diaries = await hall.run(FILM_S)
         shower.cancel()
         if not kill.happened:
             outage.cancel()
         live.update(show.screening_view(hall.viewers, hall.accidents, FILM_S))
+    story.console.print()
     covered = await outage if kill.happened else {}
     story.before_kill = story.received + kill.sums_before
     story.received.update(hall.sums())
@@ -66,19 +67,19 @@ async def _keep_showing(live: Live, hall: Screening) -> None:
         await asyncio.sleep(0.25)
 
 
-async def _evening_in_the_outage(
-    story: Story, stage: Stage, truth: Truth, kill: Accident
-) -> dict[str, Evening]:
+async def _evening_in_the_outage(stage: Stage, truth: Truth, kill: Accident) -> dict[str, Evening]:
     """Other people's requests while a box is dead, so that the table shows who covers for it."""
     await kill.struck.wait()
     await asyncio.sleep(HEARTBEATS_TO_HEAL * layout.HEARTBEAT_S + 1.0)
+    return await _small_evening(stage, truth, "outage")
+
+
+async def _small_evening(stage: Stage, truth: Truth, seed: str) -> dict[str, Evening]:
+    """SMALL_BYTES of requests from each ISP, in the proportions of the forecast."""
     evenings = {}
     for isp in layout.ISPS:
-        demand = {
-            asset: size * OUTAGE_BYTES / EVENING_BYTES
-            for asset, size in stage.run.forecast[isp.site].items()
-        }
-        sessions = draw(stage.run.catalogue, demand, isp.clients, f"outage {isp.site}")
+        demand = scaled(stage.run.forecast[isp.site], SMALL_BYTES)
+        sessions = draw(stage.run.catalogue, demand, isp.clients, f"{seed} {isp.site}")
         evenings[isp.site] = await spend_evening(sessions, f"http://{layout.STEERING}", truth)
     return evenings
 
@@ -158,7 +159,7 @@ def _check_offload(story: Story) -> None:
         )
 
 
-async def healing(story: Story, stage: Stage) -> None:
+async def healing(story: Story, stage: Stage, truth: Truth) -> None:
     """Act 6: both boxes come back; the view heals, and the books agree to the byte."""
     story.act(
         6, "Back again", "The dead box is started, the frozen one goes on; books are compared."
@@ -175,6 +176,9 @@ async def healing(story: Story, stage: Stage) -> None:
         took_s is not None,
         f"after {took_s or HEAL_PATIENCE_S:.1f} s; heartbeats every {layout.HEARTBEAT_S:g} s",
     )
+    morning = await _small_evening(stage, truth, "morning")
+    book(story, morning)
+    note_evenings(story, "requests after that were served", morning)
 
     def agree() -> bool:
         return not difference(story.received, stage.event_totals())
@@ -192,9 +196,7 @@ async def healing(story: Story, stage: Stage) -> None:
 
 async def second_night(story: Story, stage: Stage) -> None:
     """Act 7: the next plan is made from what was really watched."""
-    story.act(
-        7, "The second night", "Generation 2: planned from the counted bytes, not a forecast."
-    )
+    story.act(7, "The second night", "Generation 2: planned with the bytes that were counted.")
     command("fill", "plan", "--config", str(stage.run.folder / NIGHT_TWO))
     promised = stage.planned_offload()
     plans = {box.id: stage.plan_of(box) for box in layout.BOXES}

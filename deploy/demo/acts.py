@@ -84,8 +84,8 @@ def curtain_up(story: Story, crew: Crew, folder: Path, media: Path, catalogue: C
         "A fleet",
         "Origin, fill, steering; two boxes in ISP A, one in ISP B, two at the exchange.",
     )
-    today = datetime.datetime.now(tz=datetime.UTC).date()
-    run = lay_out(folder, media, catalogue, EVENING_BYTES, today.isoformat())
+    yesterday = datetime.datetime.now(tz=datetime.UTC).date() - datetime.timedelta(days=1)
+    run = lay_out(folder, media, catalogue, EVENING_BYTES, yesterday.isoformat())
     stage = Stage(run, crew)
     stage.start_all()
     story.note("all processes are up", True, f"{len(crew.processes)} programs")

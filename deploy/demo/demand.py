@@ -66,7 +66,9 @@ def draw(
     sessions: list[Session] = []
     carry_bytes = 0.0
     for asset in sorted(catalogue.assets, key=lambda one: one.id):
-        carry_bytes += demand.get(asset.id, 0.0)
+        if asset.id not in demand:
+            continue
+        carry_bytes += demand[asset.id]
         for number, files in enumerate(_visits(asset)):
             size = sum(file_bytes for _, file_bytes in files)
             # Half a session over or under: rounding to nearest keeps the carry unbiased.

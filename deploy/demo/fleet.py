@@ -51,8 +51,9 @@ def lay_out(folder: Path, media: Path, catalogue: Catalogue, evening_bytes: int,
     _write_forecast(run, day)
     (folder / "fleet.toml").write_text(layout.fleet_file(keys.boxes, total))
     (folder / "steering.toml").write_text(layout.steering_config())
-    for name, files, use in ((NIGHT_ONE, [FORECAST], "files"), (NIGHT_TWO, [], "history")):
-        (folder / name).write_text(layout.fill_config(str(media), keys.token, files, use))
+    for nights, name in enumerate((NIGHT_ONE, NIGHT_TWO), 1):
+        text = layout.fill_config(str(media), keys.token, FORECAST, nights)
+        (folder / name).write_text(text)
     for box in layout.SERVERS:
         store = str(media) if box.id == layout.ORIGIN.id else f"{box.id}/store"
         (folder / box.id).mkdir()

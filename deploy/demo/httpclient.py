@@ -113,7 +113,7 @@ class Client:
         except (OSError, TimeoutError, ValueError) as exc:
             await reply.drain()
             sock.close()
-            if not fresh and not reply.heard_anything and isinstance(exc, OSError):
+            if not fresh and not reply.heard_anything and isinstance(exc, ConnectionError):
                 raise _StaleError from exc
             raise FetchError(place[0], _words(exc), len(reply.body), reply.want_bytes) from exc
         except asyncio.CancelledError:

@@ -19,7 +19,7 @@ STEERING_ADMIN = "127.0.0.1:9481"
 FILL_ADMIN = "127.0.0.1:9482"
 PROXY_HOST = "127.10.0.4"
 PAGE = "127.0.0.1:18088"
-LINK_BPS = 1_000_000_000
+LINK_BPS = 10_000_000_000
 ORIGIN_ASN = 64500
 HEARTBEAT_S = 1.0
 STEERING_TTL_S = 3
@@ -169,8 +169,12 @@ class Keys:
     boxes: Mapping[str, str]
 
 
-def fill_config(media: str, steering_key: str, files: list[str], use: str) -> str:
-    """The configuration of `fill`; `use` is where demand comes from (files, or history)."""
+def fill_config(media: str, steering_key: str, forecast: str, nights: int) -> str:
+    """The configuration of `fill` for its first night, or for a later one.
+
+    On the first there is only `forecast`, a day's demand as the ISPs expect it; later the counted
+    bytes join it as days of their own, and fill takes the mean.
+    """
     return toml(
         {
             "catalogue": f"{media}/catalogue.json",
@@ -181,7 +185,11 @@ def fill_config(media: str, steering_key: str, files: list[str], use: str) -> st
             "listen": FILL,
             "admin_listen": FILL_ADMIN,
             "steering_keys": {"steering": steering_key},
-            "demand": {"use": use, "files": files, "days": 1},
+            "demand": {
+                "use": "files" if nights == 1 else "both",
+                "files": [forecast],
+                "days": nights,
+            },
             "plan": {"reserve_share": RESERVE_SHARE, "out_of_window": True},
         }
     )

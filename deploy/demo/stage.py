@@ -32,7 +32,7 @@ BIN = Path(sys.executable).parent
 ASK_S = 2.0
 LOOK_AGAIN_S = 0.1
 COMMAND_S = 60
-IN_SERVICE = "in service"
+IN_SERVICE = "in_service"
 
 
 class StageError(Exception):

@@ -55,7 +55,7 @@ async def _tell(story: acts.Story, stage: Stage) -> None:
     await acts.night(story, stage)
     await acts.evening(story, stage, truth)
     await accidents.screening(story, stage, truth)
-    await accidents.healing(story, stage)
+    await accidents.healing(story, stage, truth)
     await accidents.second_night(story, stage)
 
 
