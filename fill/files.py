@@ -97,6 +97,8 @@ class Files:
 def read_files(path: Path) -> Files:
     """Read a configuration file of fill; raises WireError with the field at fault."""
     config = read_config(FillConfig, read_bytes(path), str(path))
+    if config.listen == config.admin_listen:
+        raise WireError(str(path), "admin_listen", "it is the same as listen")
     return Files(config, path.resolve().parent)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from wire.ids import ApplianceId, Count, Share, SiteId
+from wire.ids import ApplianceId, Count, HomeId, Share, SiteId
 
 
 class HomeOffload(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,4 +28,4 @@ class OffloadReport(msgspec.Struct, frozen=True, kw_only=True):
     version: Literal[1] = 1
     since_s: Count
     generation: Count
-    homes: Mapping[SiteId | Literal[""], HomeOffload]
+    homes: Mapping[HomeId, HomeOffload]

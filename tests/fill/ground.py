@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,7 +83,7 @@ class Ground:
             pem = new_private_pem("es256" if name == "steering" else "ed25519")
             (self.folder / "keys" / f"{name}.pem").write_bytes(pem)
             self.keys[name] = parse_private_key(pem, name, name)
-        self.listen, self.admin = (f"127.10.7.2:{free_port()}" for _ in range(2))
+        self.listen, self.admin = (f"127.10.7.2:{port}" for port in free_ports(2))
         self.write_fleet(self.boxes)
         self.write_config()
 
@@ -211,14 +212,16 @@ class Ground:
             aiohttp.ClientSession() as session,
             session.request(method, url, data=body, headers=sent) as reply,
         ):
-            return reply.status, await reply.read(), dict(reply.headers)
+            return reply.status, await reply.read(), reply.headers
 
 
-def free_port() -> int:
-    """A port that nobody on this machine listens on."""
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Different ports that nobody on this machine listens on."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("0.0.0.0", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def listens(place: str) -> bool:

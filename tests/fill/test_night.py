@@ -248,6 +248,11 @@ def test_check_config_reads_everything_it_names(ground: Ground) -> None:
     ground.falling_demand(ground.synthetic(3))
     done = ground.fill("check-config")
     assert "plan.repay_days = 365.0" in done.stdout and "all of it holds" in done.stdout
+    text = ground.config.read_text()
+    ground.config.write_text(text.replace(ground.admin, ground.listen))
+    same = ground.fill("check-config", check=False)
+    assert same.returncode == 1 and "admin_listen: it is the same as listen" in same.stderr
+    ground.config.write_text(text)
     (ground.folder / "fleet.toml").unlink()
     missing = ground.fill("check-config", check=False)
     assert missing.returncode == 1 and "fleet.toml: cannot be read" in missing.stderr
