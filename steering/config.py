@@ -15,8 +15,8 @@ from wire.knobs import knob, required
 class Tokens:
     """How URLs are signed (RFC 9246)."""
 
-    key_file: str = required("PEM file of the key that signs URLs, ES256 or Ed25519; secret.")
-    kid: str = required("The name under which the appliances know its public half.")
+    key_file: str = required("PEM file of the key that signs URLs and our polls; ES256 or Ed25519.")
+    kid: str = required("The name under which appliances and fill know its public half.")
     issuer: str = knob("steering", why="`iss` in every token: whose word it is.")
     bucket_s: float = knob(
         900.0, low=1, high=86_400, why="One signature serves all sessions of a title for this long."

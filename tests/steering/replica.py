@@ -20,7 +20,7 @@ import aiohttp
 from aiohttp import web
 from pyroaring import BitMap
 
-from wire.auth import bearer
+from wire.auth import authenticate, bearer
 from wire.catalogue import AssetKind, Title, TitleAsset, TitleIndex
 from wire.codec import encode
 from wire.keys import (
@@ -80,6 +80,7 @@ class Backstage:
     fetched: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     runner: web.AppRunner | None = None
+    keys: dict[str, VerifyKey] = field(default_factory=dict)
 
     async def start(self) -> None:
         app = web.Application()
@@ -97,6 +98,9 @@ class Backstage:
             self.runner = None
 
     async def _titles(self, request: web.Request) -> web.Response:
+        if "k1" not in self.keys:
+            return web.Response(status=503)
+        authenticate(request.headers.get("Authorization", ""), self.keys, "fill", time.time())
         body = encode(TitleIndex(epoch=EPOCH, titles=self.titles))
         etag = f'"{hash(body)}"'
         if request.headers.get("If-None-Match") == etag:
@@ -117,6 +121,7 @@ class Replica:
         self.heartbeat_s = settings.pop("heartbeat_s", SLOW_HEARTBEAT_S)
         self.keys = {name: self._key(name) for name in BOXES}
         self.token_key = self._key("token", "es256")
+        backstage.keys = self.verify_keys
         self.public_port, self.admin_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.public_port}"
         self.admin = f"http://127.0.0.1:{self.admin_port}"
