@@ -30,6 +30,7 @@ LINGER_BYTES_MAX = 16 * 1024 * 1024  # discarded before we stop being polite
 
 _REQUESTS = SLOT["oca_requests_total"]
 _OK = CLASS_SLOT[2]
+_BROKEN_HEAD = Line("HEAD", b"/", None, None, 1)  # its head could not be read, but no body is due
 
 
 class Connection:
@@ -271,6 +272,8 @@ class Connection:
     def _reject(self, status: int, reason: Close) -> None:
         """An error answer after which nothing more of this peer is read."""
         line = None if self._request is None else self._request[1]
+        if line is None and self._buffer.startswith(b"HEAD "):
+            line = _BROKEN_HEAD
         self._close = reason
         self._buffer = b""
         self._body = None

@@ -110,8 +110,11 @@ class Server:
         return True
 
     def is_inside(self, address: str) -> bool:
-        """Whether clients at this address are served."""
-        return self.service.is_inside(address_of(address))
+        """Whether clients at this address are served; one that is none (a pipe's) is nowhere."""
+        try:
+            return self.service.is_inside(address_of(address))
+        except ValueError:
+            return False
 
     def closing(self, served: int) -> Close | None:
         """Why the connection ends after the next answer; None when it may go on."""

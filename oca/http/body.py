@@ -15,7 +15,7 @@ CHUNK_LINE_BYTES_MAX = 1024
 TRAILER_BYTES_MAX = 4 * 1024
 FRAMED_BYTES_MAX = 2 * BODY_BYTES_MAX  # chunk sizes and extensions count as well
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[\t ]*;[\t -~\x80-\xff]*)?")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t -~\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*")
 
 

@@ -17,7 +17,7 @@ from oca.http.errors import RequestError
 
 HEAD_BYTES_MAX = 16 * 1024  # a token (~0.5 kB), cookies and CMCD fit many times over
 LINE_BYTES_MAX = 8 * 1024  # RFC 9112 §3 wants at least 8000 octets
-FIELDS_MAX = 100
+FIELDS_MAX = 256
 REMEMBERED_BYTES_MAX = 2048  # longer blocks are rare, and would make the memory large
 REMEMBERED_MAX = 4096  # of each kind; ~10 MB when all are full and long
 
@@ -30,7 +30,8 @@ _FIELD = re.compile(
 _TARGET = re.compile(rb"/[!$-;=?-\[\]^_`{|}~a-z]*")  # VCHAR less " # < > and backslash
 _LONE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")  # bare LF, bare CR (RFC 9112 §2.2)
 _TOKEN_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
-_LABEL = rb"(?:[0-9A-Za-z_~-]|%[0-9A-Fa-f]{2})+"
+# RFC 3986 §3.2.2 reg-name, without the comma: a list of hosts is what an attacker sends
+_LABEL = rb"(?:[0-9A-Za-z_~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+"
 _HOST = re.compile(
     rb"(?:" + _LABEL + rb"(?:\." + _LABEL + rb")*\.?|\[([0-9A-Fa-f:.]+)\])(?::(\d*))?"
 )

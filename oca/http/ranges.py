@@ -24,6 +24,8 @@ def parse_ranges(raw: bytes, size: int) -> list[Span] | None:
     match = _SET.fullmatch(raw)
     if match is None:
         return None
+    if match.group(1)[:1] in (b" ", b"\t"):
+        return None  # blanks are allowed around commas only (§5.6.1)
     specs = [spec for part in match.group(1).split(b",") if (spec := part.strip(b"\t "))]
     if not specs or len(specs) > RANGES_MAX:
         return None

@@ -44,7 +44,7 @@ BAD = [
     b"5\rhello",
     b"0\r\nnot a field\r\n\r\n",
     b"0\r\n A: b\r\n\r\n",
-    b"123456789\r\n",
+    b"%s\r\n" % (b"0" * 17),
     b"g\r\n",
 ]
 

@@ -53,6 +53,7 @@ def test_what_is_no_byte_range_is_ignored() -> None:
     for raw in (
         b"bytes=5-2", b"bytes=", b"bytes=,", b"bytes=a-b", b"bytes=1-2x", b"bytes=--1",
         b"bytes=+1-2", b"items=0-1", b"0-1", b"bytes 0-1", b"bytes=1 -2", b"bytes=0-1;2-3",
+        b"bytes= 0-1",
     ):  # fmt: skip
         assert parse_ranges(raw, 100) is None, raw
     assert parse_ranges(b"bytes=" + b",".join([b"0-1"] * (RANGES_MAX + 1)), 100) is None

@@ -230,6 +230,8 @@ def test_sigterm_finishes_what_is_being_sent(folder: Path, tmp_path: Path) -> No
     (folder / "slow.mp4").write_bytes(b"y" * 8_000_000)
     args = ("--root", str(folder), "--listen", "127.0.0.1:0", "--workers", "2")
     with serving(tmp_path, *args) as oca, oca.connect() as sock, oca.connect() as idle:
+        idle.sendall(b"GET /film/seg-1.m4s HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert read_answer(idle.makefile("rb")).status == 200
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sock.sendall(b"GET /slow.mp4 HTTP/1.1\r\nHost: h\r\n\r\n")
         stream = sock.makefile("rb")
@@ -288,3 +290,13 @@ def test_a_taken_address_is_one_clear_line(oca: Oca, folder: Path, tmp_path: Pat
         serving(tmp_path, "--root", str(folder), "--listen", f"127.0.0.1:{oca.port}"),
     ):
         pass
+
+
+@pytest.mark.parametrize("fields", ["", "Host: h\r\nBad Header: x\r\n", "Host: h\r\nA: b\0\r\n"])
+def test_a_broken_head_request_gets_no_body(oca: Oca, fields: str) -> None:
+    """RFC 9110 §9.3.2: whatever the status, a HEAD is answered without content."""
+    with oca.connect() as sock:
+        sock.sendall(f"HEAD /film/seg-1.m4s HTTP/1.1\r\n{fields}\r\n".encode())
+        stream = sock.makefile("rb")
+        assert read_answer(stream, "HEAD").status == 400
+        assert stream.read() == b""
