@@ -39,13 +39,15 @@ class Remover:
         """One for both reasons to remove something."""
         self._store, self._holdings = store, holdings
         self._workers, self._metrics = workers, metrics
+        self._one = asyncio.Lock()
 
     async def remove(self, assets: Iterable[int], why: str) -> None:
         """Raises StoreError when the disk refuses; then it is tried again."""
-        await asyncio.shield(asyncio.to_thread(self._remove, tuple(assets)))
-        for asset in assets:
-            self._holdings.remove(asset)
-            self._metrics.assets_dropped.inc()
+        async with self._one:
+            await asyncio.to_thread(self._remove, tuple(assets))
+            for asset in assets:
+                self._holdings.remove(asset)
+                self._metrics.assets_dropped.inc()
         _log.info("assets removed", assets=list(assets), why=why)
 
     def _remove(self, assets: tuple[int, ...]) -> None:

@@ -80,12 +80,12 @@ class Follower:
         if why:
             self._refuse(f"generation {plan.generation}: {why}")
             return
-        self._waiting, self.refused = None, ""
         if plan.generation != holdings.generation:
             await asyncio.to_thread(write_durably, self._path, raw)
             await asyncio.to_thread(self._workers.tell_peers, plan.peers)
             _log.info("plan accepted", generation=plan.generation, assets=len(plan.desired))
             self._follow(plan)
+        self._waiting, self.refused = None, ""
 
     def _follow(self, plan: Plan) -> None:
         self._metrics.generation.set(plan.generation)

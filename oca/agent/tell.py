@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,25 +16,29 @@ from wire.errors import WireError
 
 
 class Workers:
-    """The agent's side of what it shares with the workers. All calls block, shortly."""
+    """The agent's side of what it shares with the workers. Calls block, shortly, in any thread."""
 
     def __init__(self, run_dir: Path, site: str) -> None:
         """Go on from what an earlier life told them."""
         self._path = run_dir / PEERS_FILE
         self._word = Generation(run_dir)
+        self._lock = threading.Lock()
         self._told = msgspec.structs.replace(self._read(), site=site or None)
 
     def forget(self) -> None:
         """Make every worker forget what it cached of the store: something left it."""
-        self._word.raise_word()
+        with self._lock:
+            self._word.raise_word()
 
     def tell_peers(self, peers: Mapping[str, str]) -> None:
         """These appliances may fetch from this one: id → public key."""
-        self._tell(msgspec.structs.replace(self._told, peers=dict(peers)))
+        with self._lock:
+            self._tell(msgspec.structs.replace(self._told, peers=dict(peers)))
 
     def tell_prefixes(self, prefixes: tuple[str, ...]) -> None:
         """Clients inside these prefixes may be served."""
-        self._tell(msgspec.structs.replace(self._told, prefixes=prefixes))
+        with self._lock:
+            self._tell(msgspec.structs.replace(self._told, prefixes=prefixes))
 
     def _tell(self, peers: Peers) -> None:
         if peers != self._told or not self._path.exists():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from oca.agent.tell import Workers
 from oca.counters import Demand, Generation
 from oca.state import read_peers
 from tests.oca.agent.world import (
@@ -323,3 +325,19 @@ async def test_the_operator_sees_why(world: World, unused_port: int) -> None:
     assert "generation 4" in status["plan_refused"] and "67%" in status["plan_refused"]
     assert "oca_fill_assets_total 3.0" in metrics
     assert "oca_plan_generation 3.0" in metrics
+
+
+def test_the_workers_are_told_whole_whoever_tells(tmp_path: Path) -> None:
+    """Plan and routes come at the same time, in two threads: neither overwrites the other."""
+    workers = Workers(tmp_path, "ispa")
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(50):
+            told = [
+                pool.submit(workers.tell_peers, {"b1": f"ed25519:{number}"}),
+                pool.submit(workers.tell_prefixes, (f"10.{number}.0.0/16",)),
+            ]
+            for future in told:
+                future.result()
+            found = read_peers((tmp_path / "peers.json").read_bytes())
+            assert found.prefixes == (f"10.{number}.0.0/16",)
+            assert found.peers == {"b1": f"ed25519:{number}"}
