@@ -96,6 +96,12 @@ class FillConfig:
     keep_generations: int = knob(
         30, low=2, high=10_000, why="A month of nights to diff with and roll back to."
     )
+    keep_days: int = knob(
+        120, low=2, high=10_000, why="Counts per day: a season to forecast from, and no more."
+    )
+    keep_minutes_days: int = knob(
+        8, low=1, high=1_000, why="Counts per minute are for reports on the week, and are many."
+    )
     demand: DemandKnobs = field(default_factory=DemandKnobs)
     plan: PlanKnobs = field(default_factory=PlanKnobs)
     brakes: BrakeKnobs = field(default_factory=BrakeKnobs)

@@ -95,6 +95,11 @@ class History:
         )
         return list(rows)
 
+    def forget(self, before_day: int, before_minute: int) -> None:
+        """Drop counts of days (since 1970) and minutes (Unix minutes) before these."""
+        self._db.execute("DELETE FROM delivered WHERE day < ?", (before_day,))
+        self._db.execute("DELETE FROM minutes WHERE minute < ?", (before_minute,))
+
     def ack_purge(self, appliance: str, number: int, now_s: int) -> None:
         """Remember that an appliance has carried out the purge list up to `number`."""
         self._db.execute(

@@ -59,10 +59,12 @@ class Refused:
 
 @dataclass(slots=True)
 class Placement:
-    """What one site should hold: copies and refusals by asset, and how full each box is."""
+    """What one site should hold: copies, refusals and orders of boxes by asset, and how full each
+    box is."""
 
     copies: dict[int, list[Copy]] = field(default_factory=dict)
     refused: dict[int, Refused] = field(default_factory=dict)
+    orders: dict[int, list[str]] = field(default_factory=dict)
     bins: dict[str, Bin] = field(default_factory=dict)
     copy_bps: float = 0.0
 
@@ -141,6 +143,7 @@ class _Placer:
             holders = [box for box in order if item.asset in self._boxes[box].held]
             if holders or item.demand_bytes > 0:
                 self._assets[item.asset] = _Asset(item, order, holders)
+                self._result.orders[item.asset] = order
                 self._push(item.asset, 1)
         while self._heap:
             _, asset, number, held = heapq.heappop(self._heap)

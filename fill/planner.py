@@ -22,7 +22,6 @@ from fill.generation import (
 )
 from fill.knapsack import Thresholds
 from fill.place import Box, Copy, Placement, Wanted, oracle_bytes, place_site
-from fill.rendezvous import rendezvous_order
 from fill.sources import Holders, SourceRanker, SourceTable
 from wire.catalogue import AssetKind
 from wire.fleet import Appliance, Fleet, Site
@@ -330,7 +329,6 @@ def _box_summary(
 def _tell(inputs: Inputs, plan: SitePlan) -> SiteTold:
     """The reasons of one site, for every asset that is asked for, held or refused there."""
     placement = plan.placement
-    weights = {name: float(bin_.disk_bytes) for name, bin_ in placement.bins.items()}
     told: dict[str, AssetTold] = {}
     for item in plan.wanted:
         copies = placement.copies.get(item.asset, [])
@@ -341,7 +339,7 @@ def _tell(inputs: Inputs, plan: SitePlan) -> SiteTold:
             size_bytes=item.size_bytes,
             own_bytes=plan.own.get(item.asset, 0.0),
             taken_bytes=plan.taken.get(item.asset, 0.0),
-            order=tuple(rendezvous_order(item.asset, weights)),
+            order=tuple(placement.orders.get(item.asset, ())),
             copies=tuple(
                 CopyTold(
                     box=copy.box,

@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from aiohttp import web
 from msgspec.structs import replace
 
+from fill.config import DAY_S
 from fill.files import Files
+from fill.history import MINUTES_A_DAY, History
 from fill.inventory import Stored, take
 from fill.metrics import Metrics
 from fill.offload import offload_report
@@ -31,7 +34,7 @@ from wire.web import caller_of, json_response, problems, read_signed, serve_unti
 AUDIENCE = "fill"
 BODY_BYTES_MAX = 32 * 1024 * 1024  # 100,000 event rows are ~8 MB, a full inventory ~1 MB
 ROW_BYTES_MAX = 75 * 10**12  # a minute of the fastest link that a fleet file may name
-OFFLOAD_SINCE_S = 86_400
+OFFLOAD_SINCE_S = DAY_S
 INVENTORIES = "inventories"
 
 
@@ -39,12 +42,14 @@ async def serve(files: Files) -> None:
     """Run until SIGTERM or SIGINT."""
     service = Service(files)
     service.start()
+    forgetting = asyncio.create_task(service.forget_daily())
     try:
         config = files.config
         await serve_until_stopped(
             {config.listen: service.public(), config.admin_listen: service.admin()}
         )
     finally:
+        forgetting.cancel()
         service.stop()
 
 
@@ -72,6 +77,17 @@ class Service:
     def stop(self) -> None:
         """Write what is waiting."""
         self._writer.stop()
+
+    async def forget_daily(self) -> None:
+        """Keep the history bounded, for ever."""
+        config = self._files.config
+        while True:
+            today = int(time.time()) // DAY_S
+            day, minutes_day = today - config.keep_days, today - config.keep_minutes_days
+            await self._writer.run(
+                partial(History.forget, before_day=day, before_minute=minutes_day * MINUTES_A_DAY)
+            )
+            await asyncio.sleep(DAY_S)
 
     def public(self) -> web.Application:
         """What appliances and steering reach."""
@@ -142,7 +158,7 @@ class Service:
             if row.bytes > ROW_BYTES_MAX:
                 detail = f"{row.bytes} is more than a link carries in a minute"
                 raise WireError("event batch", f"$.rows[{index}].bytes", detail)
-        ack, new = await self._writer.store(batch)
+        ack, new = await self._writer.store(_not_from_the_future(batch, int(time.time()) // 60))
         self._metrics.batch(batch, new)
         return json_response(ack)
 
@@ -195,6 +211,15 @@ class Service:
 def _only_itself(caller: str, appliance: str) -> None:
     if caller != appliance:
         raise ForbiddenError("an appliance speaks only for itself")
+
+
+def _not_from_the_future(batch: EventBatch, minute: int) -> EventBatch:
+    """The batch with minutes that have not come yet moved to now: a box whose clock is ahead must
+    not hold the newest day for ever."""
+    if all(row.minute <= minute for row in batch.rows):
+        return batch
+    rows = tuple(replace(row, minute=min(row.minute, minute)) for row in batch.rows)
+    return replace(batch, rows=rows)
 
 
 def _since(query: Mapping[str, str], now_s: float) -> int:

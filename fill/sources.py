@@ -39,6 +39,9 @@ class SourceRanker:
         }
         self._kinds = {site.id: site.kind for site in fleet.sites}
         self._weights = {name: float(box.disk_bytes) for name, box in self._boxes.items()}
+        self._mates: dict[str, list[str]] = {site.id: [] for site in fleet.sites}
+        for name, box in self._boxes.items():
+            self._mates[box.site].append(name)
         self._lenders = [
             name
             for name, box in self._boxes.items()
@@ -47,15 +50,13 @@ class SourceRanker:
 
     def rank(self, box: Appliance, asset: int) -> list[tuple[str, SourceKind]]:
         """Appliance ids to try for `asset`, best first, and how far each one is."""
-        mates = self._order(asset, (n for n, b in self._boxes.items() if b.site == box.site))
+        mates = [n for n in self._mates[box.site] if n == box.id or asset in self._planned(n)]
+        mates = self._order(asset, mates)
         holding = [n for n in mates if n != box.id and self._keeps(n, asset)]
         ahead = mates[: mates.index(box.id)] if box.id in mates else []
-        coming = [n for n in ahead if n not in holding and asset in self._planned(n)]
-        far = [
-            name
-            for name in self._order(asset, self._lenders)
-            if self._boxes[name].site != box.site and self._keeps(name, asset)
-        ]
+        coming = [n for n in ahead if n not in holding]
+        far = [n for n in self._lenders if self._keeps(n, asset)]
+        far = [n for n in self._order(asset, far) if self._boxes[n].site != box.site]
         far.sort(key=self._distance)
         ranked = [(name, SourceKind.PEER) for name in (*holding, *coming)]
         ranked += [(name, SourceKind.SITE) for name in far[: self._elsewhere_max]]

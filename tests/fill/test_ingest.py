@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
+import subprocess
+import sys
+import time
 
 import pytest
 import xxhash
 
 from fill.ingest import CatalogueFaults
-from tests.fill.ground import Ground, touch_later
+from tests.fill.ground import ROOT, Ground, touch_later
 from wire.catalogue import CHUNK_BYTES, Asset, AssetKind, Catalogue
 from wire.codec import decode
 from wire.errors import WireError
@@ -244,11 +248,34 @@ def test_what_cannot_be_served_is_refused_by_name(ground: Ground, path: str, mes
         ground.catalogue()
 
 
+def test_kill_at_any_moment_leaves_a_catalogue_whose_assets_are_all_there(ground: Ground) -> None:
+    """kill -9 while publishing; what the catalogue names is whole, and no number is given twice."""
+    seed = random.randrange(10**9)
+    print("seed", seed)
+    draw, meaning = random.Random(seed), dict[int, tuple[str, str]]()
+    command = [sys.executable, "-m", "fill", "catalogue", str(ground.media)]
+    ground.synthetic(5)
+    for turn in range(8):
+        for number in range(40):
+            ground.add(f"turn{turn}-{number}", part_0=2_000)
+        started_s = time.monotonic()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        while process.poll() is None and not list(ground.media.glob(".catalogue-build/*")):
+            assert time.monotonic() < started_s + 30
+        time.sleep(draw.uniform(0, 0.1))
+        process.kill()
+        process.wait()
+        for asset in by_name(ground).values():
+            for file in asset.files:
+                raw = (ground.media / "a" / str(asset.id) / file.name).read_bytes()
+                assert hashlib.sha256(raw).hexdigest() == file.sha256
+            content = (asset.title, asset.files[0].sha256)
+            assert meaning.setdefault(asset.id, content) == content
+    assert len(ground.catalogue().entries) == 5 + 8 * 40
+
+
 def test_the_command_says_what_it_made(ground: Ground) -> None:
     """One line for people; nothing of a progress bar where there is no terminal."""
-    import subprocess
-    import sys
-
     ground.add("one", part_0=100)
     done = subprocess.run(
         [sys.executable, "-m", "fill", "catalogue", str(ground.media)],

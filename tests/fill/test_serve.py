@@ -27,7 +27,7 @@ from wire.plan import PurgeAck, open_plan, open_purge
 from wire.problem import Problem
 from wire.reports import Inventory, InventoryReply, pack_bitmap
 
-MINUTE = 29_000_000
+MINUTE = int(time.time()) // 60 - 90
 DAY = MINUTE // 1440
 
 
@@ -321,6 +321,16 @@ async def test_only_what_has_no_gap_is_acknowledged(ground: Ground, service: obj
     ack = await post(ground, batch(1, (1, "isp-a", 1000), boot=2))
     assert (ack.boot, ack.seq) == (2, 1)
     assert total(ground) == 1111
+
+
+async def test_a_clock_that_is_ahead_counts_as_now(ground: Ground, service: object) -> None:
+    """Else its day would be the newest for ever, and all that planning looks at."""
+    rows = (Delivered(asset=1, home="isp-a", minute=2**40, bytes=5),)
+    await post(ground, encode(EventBatch(appliance="a1", site="isp-a", boot=1, seq=1, rows=rows)))
+    history = History(ground.folder / "state/history.sqlite")
+    (row,) = history.demand(1)
+    history.close()
+    assert abs(row.day - time.time() // 86_400) <= 1
 
 
 async def test_a_tampered_body_or_another_signer_counts_nothing(

@@ -7,7 +7,7 @@ from typing import Any
 
 from pyroaring import BitMap
 
-from wire import catalogue, events, fleet, plan, problem, reports, steer, token
+from wire import catalogue, events, fleet, offload, plan, problem, reports, steer, token
 from wire.ids import SiteKind
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -111,6 +111,15 @@ SAMPLES: dict[str, Any] = {
     "token": token.Token(
         exp=1_700_003_600, iat=1_700_000_000, iss="steering", jti="b1", home="isp-a",
         cdniuc=token.scope_of([7, 8]),
+    ),
+    "offload": offload.OffloadReport(
+        since_s=1_700_000_040, generation=3,
+        homes={
+            "isp-a": offload.HomeOffload(
+                bytes=1000, by_site={"exchange": 50, "isp-a": 950},
+                by_appliance={"oca-a1": 950, "oca-x1": 50}, realised=0.95, planned=0.96,
+            ),
+        },
     ),
     "problem": problem.Problem(
         status=404, title="Not Found", detail="there is no asset 99", field="asset"
