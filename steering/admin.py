@@ -38,6 +38,7 @@ class Admin:
     async def explain(self, request: web.Request) -> web.Response:
         """GET /v1/explain?client=…&asset=N | &title=T → Explanation; raises WireError,
         NotFoundError."""
+        self._api.check_ready()
         client = self._api.client(request)
         asset, title_id = asset_or_title(request)
         title, _ = self._engine.what(asset, title_id)

@@ -93,7 +93,7 @@ class Api:
         begun_s = time.perf_counter()
         client = self.client(request)
         asset, title_id = asset_or_title(request)
-        self._ready()
+        self.check_ready()
         title, assets = self._engine.what(asset, title_id)
         answer, decision = self._engine.steer(client, title, assets, _now())
         self._record(request, decision, asset, begun_s)
@@ -108,7 +108,7 @@ class Api:
         if not _TITLE.match(title_id):
             raise WireError("query", "title", "this is not the id of a title")
         listed = _pathways(one(request, "pathways") or "")
-        self._ready()
+        self.check_ready()
         try:
             title = self._engine.titles.title(title_id)
         except NotFoundError as exc:
@@ -126,7 +126,7 @@ class Api:
         title_id, dot, suffix = request.match_info["name"].rpartition(".")
         if suffix not in ("m3u8", "mpd"):
             raise NotFoundError("manifests here end in .m3u8 or .mpd")
-        self._ready()
+        self.check_ready()
         title = self._engine.titles.title(title_id)
         manifest = await self._manifests.get(title, dot + suffix)
         kind = "hls" if suffix == "m3u8" else "dash"
@@ -148,7 +148,8 @@ class Api:
         header = ", ".join(request.headers.getall("Forwarded", []))
         return client_of(request.remote or "", header, self._proxies)
 
-    def _ready(self) -> None:
+    def check_ready(self) -> None:
+        """Raise UnavailableError while there is no catalogue to answer from."""
         if not self._engine.titles.epoch:
             raise UnavailableError(
                 "this replica has no catalogue yet", retry_after_s=self._engine.rules.retry_after_s

@@ -22,6 +22,7 @@ from wire.log import get
 
 MANIFEST_BYTES_MAX = 16 * 1024 * 1024  # a day's explicit timeline; more is not a manifest
 READ_MANIFESTS_MAX = 2_000  # manifests kept as read, ~100 kB each
+PREFETCH_AGAIN_S = 3.0  # after a failure that may pass; longer than FAILED_AGAIN_S
 FAILED_AGAIN_S = 2.0  # so that a thousand viewers of one title do not ask a dead origin each
 _log = get("catalogue")
 
@@ -63,32 +64,43 @@ class Manifests:
         return await asyncio.shield(flight)
 
     async def prefetch(self, titles: TitleTable) -> None:
-        """Get every manifest of a catalogue that is not on disk yet; drop other epochs' files."""
+        """Get every manifest of a catalogue that is not on disk yet, as soon as the origin gives
+        them; drop other epochs' files."""
         self.epoch = titles.epoch
         await asyncio.to_thread(self._prune)
-        for title in titles.by_title.values():
-            for suffix in MANIFEST_SUFFIXES:
-                if any(name.endswith(suffix) for name in title.manifests):
-                    await self._prefetch(title, suffix)
+        wanted = [
+            (title, suffix)
+            for title in titles.by_title.values()
+            for suffix in MANIFEST_SUFFIXES
+            if any(name.endswith(suffix) for name in title.manifests)
+        ]
+        while wanted:
+            if await self._prefetch(*wanted[-1]):
+                wanted.pop()
+            else:  # the origin is away: one question now and then, not one for each title
+                await asyncio.sleep(PREFETCH_AGAIN_S)
 
-    async def _prefetch(self, title: Title, suffix: str) -> None:
+    async def _prefetch(self, title: Title, suffix: str) -> bool:
+        """Whether there is nothing more to do for this one; False: ask the origin again."""
         try:
             name = manifest_name(title, suffix)
             if not self._path((self.epoch, title.manifest or 0, name)).exists():
                 await self.get(title, suffix)
         except OcaError as exc:
             _log.warning("manifest not fetched", title=title.id, suffix=suffix, why=str(exc))
+            return not isinstance(exc, UnavailableError)
+        return True
 
     async def _load(self, key: tuple[str, int, str]) -> Manifest:
         path = self._path(key)
+        held = await asyncio.to_thread(_read_file, path)
+        if held is not None:
+            return await asyncio.to_thread(read_manifest, held, key[2])
         async with self._slots:
-            raw = await asyncio.to_thread(_read_file, path)
-            if raw is None:
-                raw = await self._fetch(key[1], key[2])
-                manifest = await asyncio.to_thread(read_manifest, raw, key[2])
-                await asyncio.to_thread(_write_file, path, raw)
-                return manifest
-            return await asyncio.to_thread(read_manifest, raw, key[2])
+            raw = await self._fetch(key[1], key[2])
+        manifest = await asyncio.to_thread(read_manifest, raw, key[2])
+        await asyncio.to_thread(_write_file, path, raw)
+        return manifest
 
     async def _fetch(self, asset: int, name: str) -> bytes:
         try:

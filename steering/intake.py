@@ -12,7 +12,9 @@ from aiohttp.typedefs import Middleware
 
 from steering.locate import RouteTable
 from steering.metrics import Metrics
+from steering.record import sift
 from steering.view import View
+from wire.auth import check_before_body
 from wire.codec import decode
 from wire.errors import ForbiddenError, OcaError, PeerError
 from wire.keys import VerifyKey
@@ -101,13 +103,20 @@ class Intake:
     async def routes(self, request: web.Request) -> web.Response:
         """PUT /v1/routes: Routes → RoutesReply; raises as `heartbeat` does."""
         report = await self._read(request, Routes, "routes")
-        reply, changed = self._view.routes(report)
+        sifted = None
+        if len(report.routes) > INLINE_ROUTES_MAX:
+            spec = self._view.spec(report.appliance)
+            sifted = await asyncio.to_thread(sift, report.routes, spec)
+        reply, changed = self._view.routes(report, sifted)
         if changed:
             await self._tables.rebuild()
         return json_response(reply)
 
     async def _read(self, request: web.Request, kind: type[R], what: str) -> R:
         """The signed report of a known appliance; whatever is wrong is counted and shown."""
+        if request.content_length is None or request.content_length > INLINE_BYTES_MAX:
+            header = request.headers.get("Authorization", "")
+            check_before_body(header, self._keys, AUDIENCE, time.time())
         body = await request.read()
         caller = caller_of(request, self._keys, AUDIENCE, body)
         try:

@@ -30,6 +30,8 @@ from wire.steer import Reason
 
 Order = tuple[int, int]
 NEVER: Order = (-1, -1)
+Sifted = tuple[tuple[Route, ...], dict[str, int]]
+"""The routes taken, and how many were dropped for which reason."""
 
 
 class SavedReports(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +94,7 @@ class BoxRecord:
         self.inventory, self.inventory_at, self.inventory_epoch = added, at, report.epoch
         return InventoryReply(boot=report.boot, seq=report.seq)
 
-    def take_routes(self, report: Routes) -> tuple[RoutesReply, bool]:
+    def take_routes(self, report: Routes, sifted: Sifted | None = None) -> tuple[RoutesReply, bool]:
         """Take a route report, less the routes that may not be; says whether anything changed.
 
         Raises ConflictError when it is old.
@@ -102,7 +104,7 @@ class BoxRecord:
             raise _old("routes", at, self.routes_at)
         if at == self.routes_at:
             return RoutesReply(taken=len(self.routes), dropped=self.dropped), False
-        taken, dropped = sift(report.routes, self.spec)
+        taken, dropped = sifted or sift(report.routes, self.spec)
         changed = taken != self.routes
         self.routes, self.dropped, self.routes_at = taken, dropped, at
         return RoutesReply(taken=len(taken), dropped=dropped), changed
@@ -156,7 +158,7 @@ class BoxRecord:
         self.routes_at, self.dropped = saved.routes_at, dict(saved.dropped)
 
 
-def sift(routes: tuple[Route, ...], spec: Appliance) -> tuple[tuple[Route, ...], dict[str, int]]:
+def sift(routes: tuple[Route, ...], spec: Appliance) -> Sifted:
     """The routes a box may announce, and how many were dropped for which reason."""
     taken: list[Route] = []
     dropped: Counter[str] = Counter()

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import xxhash
 
 from wire.catalogue import Title
+from wire.errors import UnavailableError
 from wire.keys import SigningKey
-from wire.token import Token, mint, scope_of
+from wire.token import PATTERN_CHARS_MAX, Token, mint, scope_of
 
 CACHE_MAX = 50_000  # ~600 bytes each: 30 MB holds the hour's titles of every home site
 
@@ -38,7 +39,10 @@ class TokenMint:
         self.signed = 0
 
     def for_title(self, title: Title, home: str, now_s: float) -> str:
-        """The token for all assets of a title; `now_s` in Unix seconds."""
+        """The token for all assets of a title; `now_s` in Unix seconds.
+
+        Raises UnavailableError for a title of so many assets that appliances would not read it.
+        """
         ids = [asset.id for asset in title.assets]
         return self._cached((title.id, home, max(ids, default=0)), ids, now_s)
 
@@ -61,13 +65,16 @@ class TokenMint:
         """A token of one bucket: it outlives the bucket's end by the whole life of a session."""
         begin_s = bucket * self._rules.bucket_s
         _, home, _ = what
+        scope = scope_of(assets)
+        if len(scope) > PATTERN_CHARS_MAX:
+            raise UnavailableError(f"the title of asset {what[2]} has too many assets for a token")
         self.signed += 1
         token = Token(
             iss=self._rules.issuer,
             iat=begin_s,
             exp=begin_s + self._rules.bucket_s + self._rules.life_s,
             jti=f"{bucket:x}-{xxhash.xxh3_64_hexdigest(repr(what).encode())}",
-            cdniuc=scope_of(assets),
+            cdniuc=scope,
             home=home,
         )
         return mint(token, self._key)

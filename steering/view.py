@@ -17,7 +17,7 @@ import msgspec
 from steering.choose import Box, seed_of
 from steering.decide import Ranking, Snapshot
 from steering.locate import RouteTable
-from steering.record import BoxRecord, SavedReports
+from steering.record import BoxRecord, SavedReports, Sifted
 from wire.errors import ConflictError, NotFoundError, OcaError
 from wire.fleet import Appliance, Fleet, Wanted
 from wire.ids import ORIGIN_ID
@@ -94,14 +94,19 @@ class View:
         self._changed = True
         return reply
 
-    def routes(self, report: Routes) -> tuple[RoutesReply, bool]:
-        """Take a route report; says whether the route table must be built anew.
+    def spec(self, appliance: str) -> Appliance:
+        """An appliance's entry in the fleet file; raises NotFoundError."""
+        return self._record(appliance).spec
+
+    def routes(self, report: Routes, sifted: Sifted | None = None) -> tuple[RoutesReply, bool]:
+        """Take a route report (`sifted` already, when it was large); says whether the route table
+        must be built anew.
 
         Raises ConflictError or NotFoundError.
         """
         record = self._record(report.appliance)
         self._same_world(record, "routes", report.epoch)
-        reply, changed = self._guarded(record, "routes", lambda: record.take_routes(report))
+        reply, changed = self._guarded(record, "routes", lambda: record.take_routes(report, sifted))
         self.fresh_reports.add(report.appliance)
         return reply, changed
 

@@ -48,6 +48,23 @@ def authenticate(
     header: str, keys: Mapping[str, VerifyKey], audience: str, now_s: float, body: bytes = b""
 ) -> Caller:
     """Who sent this body to `audience`; raises AuthError with what did not hold."""
+    caller, digest = _proven(header, keys, audience, now_s)
+    if digest != _digest(body):
+        raise AuthError("the body is not the one that was signed")
+    return caller
+
+
+def check_before_body(
+    header: str, keys: Mapping[str, VerifyKey], audience: str, now_s: float
+) -> None:
+    """Raise AuthError, as `authenticate` will, before a large body is read for a stranger."""
+    _proven(header, keys, audience, now_s)
+
+
+def _proven(
+    header: str, keys: Mapping[str, VerifyKey], audience: str, now_s: float
+) -> tuple[Caller, object]:
+    """The caller of a signature that holds for `audience` now, and the digest it is bound to."""
     if not header.startswith(BEARER):
         raise AuthError("the request is not signed: Authorization: Bearer is missing")
     text = header.removeprefix(BEARER).strip()
@@ -61,9 +78,7 @@ def authenticate(
         raise AuthError("the signature is not valid at this time: compare the clocks (NTP)")
     if exp - iat > LIFE_S:
         raise AuthError(f"the signature lives longer than {LIFE_S} s")
-    if claims.get("sha256") != _digest(body):
-        raise AuthError("the body is not the one that was signed")
-    return Caller(str(claims["iss"]), float(exp))
+    return Caller(str(claims["iss"]), float(exp)), claims.get("sha256")
 
 
 def _claims(text: str, keys: Mapping[str, VerifyKey]) -> dict[str, object]:

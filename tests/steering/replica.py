@@ -81,6 +81,7 @@ class Backstage:
     tokens: list[str] = field(default_factory=list)
     runner: web.AppRunner | None = None
     keys: dict[str, VerifyKey] = field(default_factory=dict)
+    origin_answers: bool = True
 
     async def start(self) -> None:
         app = web.Application()
@@ -108,6 +109,8 @@ class Backstage:
         return web.Response(body=body, headers={"ETag": etag})
 
     async def _file(self, request: web.Request) -> web.Response:
+        if not self.origin_answers:
+            return web.Response(status=503)
         self.fetched.append(request.match_info["name"])
         self.tokens.append(request.match_info["asset"].partition("URISigningPackage=")[2])
         return web.Response(body=(HERE / "golden" / request.match_info["name"]).read_bytes())

@@ -12,6 +12,7 @@ import pytest
 from tests.steering.replica import IN_A, IN_B, Replica, running
 from tests.steering.test_dash import NS
 from tests.steering.test_hls import Read, read
+from wire.catalogue import Title
 from wire.token import allows_uri, split_path, verify
 
 
@@ -168,3 +169,17 @@ async def test_other_isp_gets_other_pathways(tmp_path: Path) -> None:
     async with running(tmp_path) as replica:
         await report_all(replica)
         assert (await playlist(replica, IN_B)).pathways == ["x1", "origin"]
+
+
+async def test_manifests_are_fetched_as_soon_as_the_origin_is_there(tmp_path: Path) -> None:
+    """Steering that starts before the origin asks again by itself; a viewer waits for nothing."""
+    async with running(tmp_path) as replica:
+        backstage = replica.backstage
+        backstage.origin_answers = False
+        replica.backstage.titles = (*backstage.titles, Title(id="late", assets=(), manifest=12,
+                                                             manifests=("master.m3u8",)))  # fmt: skip
+        await replica.until("/v1/steer?title=late&client=127.0.0.1", lambda status, _: status < 404)
+        assert (await replica.get("/v1/play/late.m3u8"))[0] == 503
+        backstage.origin_answers = True
+        stored = tmp_path / "state" / "manifests"
+        await replica.until("/healthz", lambda *_: [*stored.rglob("12-master.m3u8")])
