@@ -30,11 +30,16 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One asset as a site sees it: size in bytes, and bytes of it asked for a day."""
+    """One asset as a site sees it: size in bytes, and bytes of it asked for a day.
+
+    Assets of one `family` (a title's ladder, known by its first id) ask boxes in the same order:
+    a player gets a film from one box, which is only offered when it holds most of the ladder.
+    """
 
     asset: int
     size_bytes: int
     demand_bytes: float
+    family: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +144,8 @@ class _Placer:
 
     def place(self, wanted: Sequence[Wanted]) -> Placement:
         for item in wanted:
-            order = rendezvous_order(item.asset, self._weights)
+            family = item.asset if item.family is None else item.family
+            order = rendezvous_order(family, self._weights)
             holders = [box for box in order if item.asset in self._boxes[box].held]
             if holders or item.demand_bytes > 0:
                 self._assets[item.asset] = _Asset(item, order, holders)

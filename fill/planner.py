@@ -182,13 +182,22 @@ def _plan_site(
         for box in inputs.fleet.at_site(site.id)
         if box.state is State.IN_SERVICE
     ]
+    families = _families(inputs.catalogue)
     wanted = [
-        Wanted(asset, size, own.get(asset, 0.0) + taken.get(asset, 0.0))
+        Wanted(asset, size, own.get(asset, 0.0) + taken.get(asset, 0.0), families[asset])
         for asset, size in sizes.items()
     ]
     placement = place_site(boxes, wanted, inputs.knobs)
     alone = [Wanted(asset, sizes[asset], count) for asset, count in own.items()]
     return SitePlan(site, own, taken, wanted, placement, oracle_bytes(boxes, alone))
+
+
+def _families(catalogue: Snapshot) -> dict[int, int]:
+    """Asset → the lowest id of its title, so that a title's ladder stays together."""
+    first: dict[str, int] = {}
+    for number, entry in catalogue.entries.items():
+        first.setdefault(entry.asset.title, number)
+    return {number: first[entry.asset.title] for number, entry in catalogue.entries.items()}
 
 
 def _copies_by_box(
