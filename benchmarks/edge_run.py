@@ -16,6 +16,7 @@ from benchmarks.edge_peers import BY_NAME, CONFIGS, Launcher, Peer, PeerError, S
 from benchmarks.edge_scenarios import LOAD_CORE, Desk, Reading, Scenario, check, warm
 from benchmarks.load import LoadError
 from benchmarks.measure import set_notsent_lowat
+from benchmarks.page_cache import held_in_memory
 
 HEATS = 2
 QUALIFIES = 0.7
@@ -60,6 +61,14 @@ class Course:
     def run(self, scenario: Scenario) -> Outcome:
         """One scenario from heats to the last round; a server that fails is named, not hidden."""
         outcome = Outcome(scenario)
+        files = [path for _, path in self.desk.tree.files(scenario.size)]
+        with held_in_memory(files) as held:
+            if not held:
+                self.say("the files cannot be locked in memory: see files_cached")
+            self._all(scenario, outcome)
+        return outcome
+
+    def _all(self, scenario: Scenario, outcome: Outcome) -> None:
         try:
             names = self._field(scenario, outcome)
             ours = self._ours(scenario, outcome)
@@ -71,7 +80,6 @@ class Course:
             if self.backend is not None:
                 self.backend.stop()
                 self.backend = None
-        return outcome
 
     # --- who takes part --------------------------------------------------------------------------
 

@@ -1,13 +1,19 @@
-"""The page cache as seen from outside: how much of a file is in it, and how to put it out."""
+"""The page cache from outside: how much of a file is in it, how to hold it there, or put it out."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _CACHESTAT = 451  # x86-64 and arm64, Linux ≥ 6.5
 _libc = ctypes.CDLL(None, use_errno=True)
+_PROT_READ, _MAP_SHARED = 1, 1
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+_libc.mlock.argtypes = _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
 class _Range(ctypes.Structure):
@@ -41,3 +47,28 @@ def evict(path: Path) -> None:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(fd)
+
+
+@contextmanager
+def held_in_memory(paths: Iterable[Path]) -> Iterator[bool]:
+    """Read these files and lock them in the page cache, so that hot files stay hot on machines that
+    reclaim it all the time (some hypervisors do). Yields False where mlock(2) is not allowed."""
+    held: list[tuple[int, int]] = []
+    try:
+        yield all(_hold(path, held) for path in paths)
+    finally:
+        for address, size in held:
+            _libc.munmap(address, size)
+
+
+def _hold(path: Path, held: list[tuple[int, int]]) -> bool:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        size = os.fstat(fd).st_size
+        address = _libc.mmap(None, size, _PROT_READ, _MAP_SHARED, fd, 0)
+    finally:
+        os.close(fd)
+    if address == ctypes.c_void_p(-1).value:
+        return False
+    held.append((address, size))
+    return bool(_libc.mlock(address, size) == 0)

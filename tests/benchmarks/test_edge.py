@@ -22,7 +22,7 @@ from benchmarks.edge_scenarios import SCENARIOS
 from benchmarks.edge_tree import make_paths, make_tree, request_list
 from benchmarks.load import LoadError, parse_h2load_log, parse_wrk
 from benchmarks.measure import parse_core_times
-from benchmarks.page_cache import cached_share, evict
+from benchmarks.page_cache import cached_share, evict, held_in_memory
 from benchmarks.stats import bootstrap_median, paired_ratio, percentile
 from wire.catalogue import Asset
 from wire.codec import decode
@@ -221,6 +221,20 @@ def test_a_file_can_be_put_out_of_memory(tmp_path: Path) -> None:
     if cached_share(file) == 1.0:
         pytest.skip("this file system keeps all in memory (tmpfs)")
     assert cached_share(file) == 0.0
+
+
+def test_held_files_cannot_be_put_out_of_memory(tmp_path: Path) -> None:
+    """Hot files stay hot, for all servers alike, while the benchmark holds them."""
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 1_000_000)
+    with held_in_memory([file]) as held:
+        if not held:
+            pytest.skip("mlock is not allowed here")
+        evict(file)
+        try:
+            assert cached_share(file) == 1.0
+        except OSError as exc:
+            pytest.skip(f"this kernel has no cachestat: {exc}")
 
 
 def test_a_report_shows_every_round_and_who_is_missing() -> None:
