@@ -75,7 +75,7 @@ def _serve_root(root: str, listen: str, workers: int, admin: str) -> None:
     from oca.admin import start_admin
     from oca.config import Timeouts
     from oca.counters import Generation
-    from oca.supervisor import life_pipe, listeners, supervise, worker_child
+    from oca.supervisor import life_pipe, listeners, supervise, worker_children
 
     host, port = split_address(listen, "--listen")
     admin_at = split_address(admin, "--admin") if admin else None
@@ -85,7 +85,7 @@ def _serve_root(root: str, listen: str, workers: int, admin: str) -> None:
         Generation(run_dir)
         life_fd = life_pipe()
         args = ["--root", root, "--run", str(run_dir)]
-        children = [worker_child(i, sock, life_fd, args) for i, sock in enumerate(sockets)]
+        children = worker_children(workers, sockets, life_fd, args)
         bound = sockets[0].getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         click.echo(
@@ -100,17 +100,19 @@ def _serve_root(root: str, listen: str, workers: int, admin: str) -> None:
 
 def _serve_config(config: Config, config_file: str) -> None:
     from oca.counters import Generation
-    from oca.supervisor import agent_child, life_pipe, listeners, supervise, worker_child
+    from oca.supervisor import agent_child, life_pipe, listeners, supervise, worker_children
 
     run_dir = Path(config.run)
     run_dir.mkdir(parents=True, exist_ok=True)
     Generation(run_dir)
     host, port = split_address(config.listen, "listen")
-    sockets = listeners(host, port, config.workers or os.cpu_count() or 1)
+    workers = config.workers or os.cpu_count() or 1
+    sockets = listeners(host, port, workers)
     life_fd = life_pipe()
     args = ["--config", config_file, "--run", str(run_dir)]
-    children = [worker_child(i, sock, life_fd, args) for i, sock in enumerate(sockets)]
-    children.append(agent_child(config_file, life_fd))
+    children = worker_children(workers, sockets, life_fd, args)
+    if config.agent.key_file:
+        children.append(agent_child(config_file, life_fd))
     bound = sockets[0].getsockname()
     click.echo(f"oca {config.id} serves {config.store} at {bound[0]}:{bound[1]}")
     asyncio.run(supervise(children, config.timeouts.drain_s))

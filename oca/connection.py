@@ -43,6 +43,7 @@ class Connection:
         "_discarded",
         "_end_s",
         "_inside",
+        "_left",
         "_out",
         "_peer_done",
         "_request",
@@ -71,6 +72,7 @@ class Connection:
         self._request: tuple[bytes, Line, Fields] | None = None
         self._close: Close | None = None
         self._end_s = 0.0
+        self._left = 0  # bytes not acknowledged when its time was over last
         self._out = Outflow(server, sock)
 
     # --- reading ---------------------------------------------------------------------------------
@@ -128,24 +130,13 @@ class Connection:
         ):
             return False
         entry.used = True
-        answer = server.ok_start + entry.tail
-        try:
-            sent = self.sock.send(answer)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError:
-            self.end(Close.CLIENT_RESET)
-            return True
         self.served += 1
         server.metrics[_REQUESTS] += 1
         server.metrics[_OK] += 1
-        head = len(answer) - entry.facts.size
-        if sent == len(answer):
-            self._out.sent_whole(hot.key, head, entry.facts.size)
+        if self._out.send_whole(server.ok_start, entry, hot.key):
             self.deadline_s = now_s + server.idle_s
         else:
             self._start_sending()
-            self._out.begin_rest(answer, sent, head, hot.key)
             server.want_write(self)
         return True
 
@@ -380,6 +371,8 @@ class Connection:
             self._fail()
 
     def _on_deadline(self, now_s: float) -> None:
+        if self.phase in (Phase.IDLE, Phase.LINGER, Phase.FLUSH) and self._is_taking(now_s):
+            return
         if self.phase is Phase.IDLE:
             self.end(Close.DRAIN if self._server.draining else Close.IDLE)
         elif self.phase is Phase.HEAD:
@@ -390,6 +383,15 @@ class Connection:
             self.end(Close.RESPONSE_TIMEOUT if now_s >= self._end_s else Close.SEND_STALLED)
         else:
             self.end(self._close or Close.ASKED)
+
+    def _is_taking(self, now_s: float) -> bool:
+        """Whether the peer still takes what was sent to it: then its time is not over yet."""
+        left, before = self._out.unacked(), self._left
+        self._left = left
+        if not left or left == before or now_s >= self._end_s:
+            return False
+        self.deadline_s = now_s + self._server.timeouts.send_stalled_s
+        return True
 
     def on_drain(self, now_s: float, grace_s: float) -> None:
         """The worker stops: an idle connection has `grace_s` since its last answer to ask again."""

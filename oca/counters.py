@@ -154,10 +154,14 @@ class Demand:
         """Go on with the newest table of this worker in `run_dir`, or begin table 0."""
         self._run_dir, self._worker, self._rows = run_dir, worker, rows
         self._place: dict[DemandKey, int] = {}
+        self.uncounted_bytes = 0
+        """Lost to the books because the disk of the run folder is full: serving goes on."""
         self._words = memoryview(b"").cast("Q")
         self._bytes = memoryview(b"").cast("q")
         mine = [t for t in _demand_names(run_dir) if t[0] == worker]
         self._number = mine[-1][1] if mine else 0
+        for _, _, path in mine[:-1]:
+            _seal(path)  # where an earlier life died in between
         if mine and self._adopt(mine[-1][2]):
             return
         self._begin(self._number + 1 if mine else 0)
@@ -166,14 +170,19 @@ class Demand:
         """Count `n` bytes (may be negative) of asset `key[0]` for viewers of home site `key[1]`."""
         place = self._place.get(key)
         if place is None:
-            place = self._append(key)
+            try:
+                place = self._append(key)
+            except OSError:
+                self.uncounted_bytes += n
+                return
         self._bytes[place] += n
 
     def _append(self, key: DemandKey) -> int:
         used = self._words[_USED]
         if used >= self._words[2]:
-            self._words[_SEALED] = 1
+            full = self._words
             self._begin(self._number + 1)
+            full[_SEALED] = 1
             used = 0
         start = DEMAND_HEADER_BYTES + used * ROW_BYTES
         row = key[0].to_bytes(8, "little") + bytes(8) + key[1].encode().ljust(HOME_BYTES, b"\0")
@@ -210,6 +219,15 @@ class Demand:
         self._mapping = _map(path, write=True)
         self._words = memoryview(self._mapping).cast("Q")
         self._bytes = memoryview(self._mapping).cast("q")
+
+
+def _seal(path: Path) -> None:
+    try:
+        with _map(path, write=True) as mapping:
+            if len(mapping) >= DEMAND_HEADER_BYTES:
+                mapping[8 * _SEALED] = 1
+    except (CounterFileError, FileNotFoundError):
+        return
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SENDFILE_BYTES_MAX = 512 * 1024  # bytes in one go; then other connections have their turn
 
+JOIN_BYTES_MAX = 16 * 1024  # up to here one copy is cheaper than a second piece
+
 _BODY_BYTES = SLOT["oca_body_bytes_total"]
 _FILL_BYTES = SLOT["oca_fill_body_bytes_total"]
 _UNACKED = SLOT["oca_unacked_bytes_total"]
@@ -69,7 +71,7 @@ class Outflow:
         self._account = Account() if server.demand is not None else None
 
     def begin(self, reply: Reply) -> None:
-        """Take up an answer; what is in memory goes out with its head in one piece."""
+        """Take up an answer; what is small and in memory goes out with its head in one piece."""
         plan, entry = reply.plan, reply.entry
         self._server.metrics[CLASS_SLOT[plan.status // 100]] += 1
         parts: list[Part] = [plan.head]
@@ -79,17 +81,39 @@ class Outflow:
             else:
                 parts.append(part)
         joined = [part for part in parts if not isinstance(part, tuple)]
-        if len(joined) == len(parts):
+        if len(joined) == len(parts) and plan.body_bytes <= JOIN_BYTES_MAX:
             parts = [b"".join(joined)]
         if entry is not None:
             entry.users += 1
             entry.used = True
         self._take_up(parts, len(plan.head), reply.key, entry, fill=reply.fill)
 
-    def begin_rest(self, answer: bytes, sent: int, head: int, key: DemandKey | None) -> None:
-        """Take up an answer in memory of which `sent` bytes went out already."""
-        self._take_up([memoryview(answer)[sent:]], head, key, None, fill=False)
+    def send_whole(self, start: bytes, entry: Entry, key: DemandKey | None) -> bool:
+        """Send a whole file in memory behind `start`, in one go; False when some is left to send.
+
+        What is left shares the file's bytes with everybody. Raises OSError when the peer is gone.
+        """
+        tail = entry.tail
+        try:
+            if len(tail) <= JOIN_BYTES_MAX:
+                sent = self._sock.send(start + tail)
+            else:
+                sent = self._sock.sendmsg((start, tail))
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        total, body = len(start) + len(tail), entry.facts.size
+        if sent == total:
+            self._server.metrics[_BODY_BYTES] += body
+            if self._account is not None:
+                if key is not None:
+                    self._server.count(key, body)
+                self._account.close_answer(key, total - body, body, self.unacked)
+            return True
+        begun = len(start) - sent
+        parts: list[Part] = [start[sent:], tail] if begun > 0 else [memoryview(tail)[-begun:]]
+        self._take_up(parts, total - body, key, None, fill=False)
         self._count(sent)
+        return False
 
     def _take_up(
         self,
@@ -104,14 +128,6 @@ class Outflow:
         self._head = self._head_left = head
         self._body = 0
         self._sending = True
-
-    def sent_whole(self, key: DemandKey | None, head: int, body: int) -> None:
-        """An answer went out in one piece: `head` and `body` bytes."""
-        self._server.metrics[_BODY_BYTES] += body
-        if self._account is not None:
-            if key is not None:
-                self._server.count(key, body)
-            self._account.close_answer(key, head, body, self.unacked)
 
     def transmit(self) -> bool:
         """Send until all is sent (True), or the socket is full or others have their turn (False).

@@ -35,6 +35,7 @@ UNSENT_BYTES_MAX = 128 * 1024
 REFUSED_LOG_PER_S = 20  # a flood of bad tokens must not become a flood of log lines
 
 _OPEN = SLOT[CONNECTIONS_OPEN]
+_UNCOUNTED = SLOT["oca_uncounted_bytes_total"]
 _TAKEN = SLOT["oca_connections_total"]
 _log = get("server")
 
@@ -241,6 +242,9 @@ class Server:
         self.ok_start = start_of(200, self.date)
         self._refused_logged = max(0, self._refused_logged - int(REFUSED_LOG_PER_S * SWEEP_S))
         self.is_stale()
+        if self.demand is not None and self.demand.uncounted_bytes:
+            self.metrics[_UNCOUNTED] += self.demand.uncounted_bytes
+            self.demand.uncounted_bytes = 0
         now_s = time.monotonic()
         for connection in list(self._connections):
             connection.on_sweep(now_s)

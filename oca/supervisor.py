@@ -110,6 +110,13 @@ def worker_child(index: int, listener: socket.socket, life_fd: int, args: Sequen
     return Child(f"worker {index}", command, (fd, life_fd))
 
 
+def worker_children(
+    count: int, sockets: Sequence[socket.socket], life_fd: int, args: Sequence[str]
+) -> list[Child]:
+    """`count` workers; when systemd passed fewer sockets than that, some share one."""
+    return [worker_child(i, sockets[i % len(sockets)], life_fd, args) for i in range(count)]
+
+
 def agent_child(config_file: str, life_fd: int) -> Child:
     """The appliance's agent."""
     command = [sys.executable, "-m", "oca", "agent", "--config", config_file]

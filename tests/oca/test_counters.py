@@ -54,17 +54,41 @@ def test_worker_goes_on_where_its_killed_forerunner_stopped(tmp_path: Path) -> N
     assert table.rows == {(9, "x"): 124}
 
 
-def test_sealed_table_of_a_dead_worker_is_not_written_by_the_next(tmp_path: Path) -> None:
-    """Death between sealing and the next table must not reopen what the agent may delete."""
+def test_a_table_left_open_by_a_death_in_between_is_sealed_by_the_next_life(
+    tmp_path: Path,
+) -> None:
+    """Death between the new table and the sealing of the old one leaves no table open for ever."""
     demand = Demand(tmp_path, 0, rows=1)
     demand.add((1, "s"), 1)
     demand.add((2, "s"), 1)
-    (tmp_path / "demand-0-1.map").unlink()
+    with (tmp_path / "demand-0-0.map").open("r+b") as file:
+        file.seek(32)
+        file.write(bytes(8))
     Demand(tmp_path, 0, rows=1).add((1, "s"), 50)
-    assert [(t.number, t.rows) for t in read_tables(tmp_path)] == [
-        (0, {(1, "s"): 1}),
-        (1, {(1, "s"): 50}),
+    assert [(t.number, t.sealed, t.rows) for t in read_tables(tmp_path)] == [
+        (0, True, {(1, "s"): 1}),
+        (1, True, {(2, "s"): 1}),
+        (2, False, {(1, "s"): 50}),
     ]
+
+
+def test_a_full_disk_loses_counts_but_serves_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No table can be made: nothing is raised, the bytes are told as uncounted."""
+    demand = Demand(tmp_path, 0, rows=1)
+    demand.add((1, "s"), 1)
+
+    def full(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(counters, "_reserve", full)
+        demand.add((2, "s"), 7)
+        demand.add((1, "s"), 1)
+    assert demand.uncounted_bytes == 7
+    demand.add((2, "s"), 5)
+    assert [t.rows for t in read_tables(tmp_path)] == [{(1, "s"): 2}, {(2, "s"): 5}]
 
 
 def test_torn_files_are_passed_over(tmp_path: Path) -> None:

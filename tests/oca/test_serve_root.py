@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from tests.oca.running import (
     children_of,
     read_answer,
     serving,
+    stop_group,
     wait_until,
 )
 
@@ -300,3 +303,57 @@ def test_a_broken_head_request_gets_no_body(oca: Oca, fields: str) -> None:
         stream = sock.makefile("rb")
         assert read_answer(stream, "HEAD").status == 400
         assert stream.read() == b""
+
+
+def test_a_slow_reader_gets_all_of_its_last_answer(oca: Oca, folder: Path) -> None:
+    """Connection: close, and what the kernel holds takes far longer than our linger: no reset."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(8)
+        sock.connect((oca.host, oca.port))
+        sock.sendall(b"GET /film/big.mp4 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        raw = b""
+        while len(raw) < BIG - 300_000:
+            raw += sock.recv(65536)
+        end_s = time.monotonic() + 6
+        while data := sock.recv(8192 if time.monotonic() < end_s else 1 << 20):
+            raw += data
+            time.sleep(0.25 if time.monotonic() < end_s else 0)
+    assert raw.endswith((folder / "film" / "big.mp4").read_bytes())
+
+
+def test_a_socket_passed_by_systemd_is_served(folder: Path) -> None:
+    """LISTEN_FDS: no address is bound, the socket that is there is used."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        script = (
+            f"exec 3<&{listener.fileno()}; "
+            f'LISTEN_FDS=1 LISTEN_PID=$$ exec {sys.executable} -m oca serve --root "$0" --workers 2'
+        )
+        process = subprocess.Popen(
+            ["bash", "-c", script, str(folder)],
+            pass_fds=[listener.fileno()],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            running = Oca(process, "127.0.0.1", listener.getsockname()[1], folder)
+            for _ in range(5):
+                assert running.get("/film/seg-1.m4s").status == 200
+        finally:
+            stop_group(process)
+
+
+def test_check_config_names_the_file_and_the_setting_that_is_wrong(tmp_path: Path) -> None:
+    """Good: every knob with its reason. Bad: one line, exit 1."""
+    path = tmp_path / "box.toml"
+    command = [sys.executable, "-m", "oca", "check-config", str(path)]
+    path.write_text('id = "a"\nstore = "s"\nrun = "r"\n')
+    good = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "timeouts.head_s = 4.0" in good.stdout
+    path.write_text('id = "a"\nstore = "s"\nrun = "r"\n[timeouts]\nhead_s = 1000\n')
+    bad = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert bad.returncode == 1
+    assert "box.toml" in bad.stderr and "timeouts.head_s" in bad.stderr
+    assert "Traceback" not in bad.stderr
