@@ -36,30 +36,46 @@ def prefixes(draw: st.DrawFn) -> str:
     return prefix_text(6, value >> (128 - bits) << (128 - bits), bits)
 
 
-addresses = st.one_of(
-    st.integers(0, 2**26).map(lambda v: ipaddress.IPv4Address(v)),
-    st.integers(0, 2**26).map(lambda v: ipaddress.IPv4Address(10 << 24 | v)),
-    st.integers(0, 2**32 - 1).map(lambda v: ipaddress.IPv4Address(v)),
-    st.integers(0, 2**90).map(lambda v: ipaddress.IPv6Address(0x20010DB8 << 96 | v)),
-    st.integers(0, 2**128 - 1).map(lambda v: ipaddress.IPv6Address(v)),
-)
+Said = list[tuple[str, str]]
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), prefixes()), max_size=30), addresses)
-def test_locate_finds_every_matching_prefix_longest_first(
-    said: list[tuple[str, str]], address: ipaddress.IPv4Address | ipaddress.IPv6Address
-) -> None:
+@st.composite
+def routes_and_address(draw: st.DrawFn) -> tuple[Said, str]:
+    """Announcements, and an address at or just beyond an edge of one of them, or anywhere."""
+    said = draw(st.lists(st.tuples(st.sampled_from("abc"), prefixes()), min_size=1, max_size=30))
+    network = ipaddress.ip_network(draw(st.sampled_from(said))[1])
+    first, last = int(network.network_address), int(network.broadcast_address)
+    top = 2**network.max_prefixlen - 1
+    edges = st.sampled_from([first, last, max(0, first - 1), min(top, last + 1)])
+    value = draw(st.one_of(edges, st.integers(first, last), st.integers(0, top)))
+    return said, str(type(network.network_address)(value))
+
+
+@given(routes_and_address())
+def test_locate_finds_every_matching_prefix_longest_first(case: tuple[Said, str]) -> None:
     """As a walk over all prefixes does, with the sites of each."""
+    said, text = case
+    address = ipaddress.ip_address(text)
     table = RouteTable((name, Route(prefix=prefix)) for name, prefix in said)
     networks = {ipaddress.ip_network(prefix) for _, prefix in said}
     naive = sorted((n for n in networks if address in n), key=lambda n: -n.prefixlen)
-    found = table.locate(parse_client(str(address)))
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         return
+    found = table.locate(parse_client(text))
     assert [level.prefix for level in found] == [str(network) for network in naive]
     for level in found:
         announcers = {name for name, prefix in said if prefix == level.prefix}
         assert {one.site for one in level.sites} == announcers
+
+
+def test_prefixes_that_begin_or_end_together_are_told_apart() -> None:
+    """The inner one wins inside, the outer one takes over where the inner one ends."""
+    said = ["10.0.0.0/8", "10.0.0.0/16", "10.0.0.0/24", "10.255.0.0/16", "10.255.255.0/24"]
+    table = RouteTable(("a", Route(prefix=prefix)) for prefix in said)
+    for text, bits in [("10.0.0.9", 24), ("10.0.1.0", 16), ("10.1.0.0", 8), ("10.255.255.255", 24),
+                       ("10.255.254.255", 16), ("10.254.255.255", 8)]:  # fmt: skip
+        assert table.locate(parse_client(text))[0].prefix.endswith(f"/{bits}")
+    assert not table.locate(parse_client("11.0.0.0")) + table.locate(parse_client("9.255.255.255"))
 
 
 def test_edges_of_a_prefix_are_inside_and_their_neighbours_are_not() -> None:
