@@ -12,12 +12,10 @@ from oca.agent.api import ApiError, Fill
 from oca.agent.deltas import CounterKey
 from oca.agent.metrics import Metrics
 from oca.agent.outbox import BATCHES_MAX, Outbox, Waiting
+from oca.agent.pulse import Pulse
 from oca.counters import Table, read_tables
 from wire.errors import WireError
 from wire.events import EventAck
-from wire.log import get
-
-_log = get("events")
 
 
 class Events:
@@ -28,13 +26,18 @@ class Events:
         self._run_dir, self._outbox, self._metrics = run_dir, outbox, metrics
         self._thread = ThreadPoolExecutor(1, "outbox")
         self._totals: dict[int, int] = {}
+        self._made = 0
         self.asked_s: dict[int, float] = {}
+        self.fresh = Pulse()
+        """Beats when there is something to deliver."""
 
     async def collect(self) -> None:
         """Once: read the counters, put the difference into the outbox."""
         loop = asyncio.get_running_loop()
         tables = await loop.run_in_executor(self._thread, self._collect)
         self._note_asked(tables)
+        if self._made:
+            self.fresh.beat()
 
     async def deliver(self, fill: Fill) -> None:
         """Once: send what waits, oldest first; raises ApiError when fill is away."""
@@ -55,10 +58,11 @@ class Events:
 
     def _collect(self) -> list[Table]:
         tables = read_tables(self._run_dir)
+        self._made = 0
         waiting = self._outbox.waiting()
         self._metrics.outbox.set(waiting)
         if waiting < BATCHES_MAX:
-            self._outbox.collect(_rows(tables), int(time.time() // 60))
+            self._made = self._outbox.collect(_rows(tables), int(time.time() // 60))
             self._retire(tables)
         return tables
 

@@ -49,15 +49,15 @@ def every(period_s: float, errand: Errand) -> Loop:
     return loop
 
 
-def when_changed(pulse: Pulse, errand: Errand) -> Loop:
-    """An errand now and after every change; after trouble, again within AGAIN_MAX_S."""
+def when_changed(pulse: Pulse, errand: Errand, period_s: float = AGAIN_MAX_S) -> Loop:
+    """An errand now, after every change, and every `period_s` in case of trouble."""
 
     async def loop() -> None:
         trouble = ""
         while True:
             seen = pulse.beats
             trouble = await _try(errand, trouble)
-            await pulse.wait(seen, AGAIN_MAX_S)
+            await pulse.wait(seen, period_s)
 
     return loop
 

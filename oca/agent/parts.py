@@ -27,6 +27,7 @@ from oca.agent.outbox import Outbox
 from oca.agent.pulse import Pulse
 from oca.agent.reports import Reporter
 from oca.agent.routes import RoutesFile
+from oca.agent.sources import LIES
 from oca.agent.tell import Workers
 from oca.agent.vitals import Vitals
 from oca.config import Config, split_address
@@ -35,6 +36,8 @@ from wire.codec import decode
 from wire.errors import WireError
 from wire.ids import Epoch
 from wire.keys import SigningKey, VerifyKey, parse_private_key, parse_verify_key
+
+REMARK_CHARS_MAX = 300
 
 
 class _World(msgspec.Struct):
@@ -76,19 +79,21 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: ThreadPoolExe
     outbox = Outbox(run_dir, me, knobs.site, time.time())
     vitals = Vitals(run_dir, _probe_url(config), knobs.link_bps, metrics)
     routes = RoutesFile(Path(knobs.routes_file) if knobs.routes_file else None)
-    reporter = Reporter(me, outbox.boot, holdings, pulse, routes, vitals, knobs)
     events = Events(run_dir, outbox, metrics)
     remover = Remover(store, holdings, workers, metrics)
     fetcher = Fetcher(store, session, key, config.fill, pool, metrics)
     fill = fill_api(config, session, key)
+    filler = Filler(me, store, holdings, pulse, fetcher, fill, config.fill, metrics)
+    is_origin = config.role == "origin"
+    follower = Follower(me, run_dir, keys, holdings, workers, metrics, is_origin=is_origin)
+    remark = partial(_remark, follower, fetcher)
+    reporter = Reporter(me, outbox.boot, holdings, pulse, routes, vitals, knobs, remark)
     parts = Parts(
         holdings=holdings,
         pulse=pulse,
-        filler=Filler(me, store, holdings, pulse, fetcher, fill, config.fill, metrics),
+        filler=filler,
         dropper=Dropper(holdings, pulse, reporter, remover, events.asked_s, knobs, metrics),
-        follower=Follower(
-            me, run_dir, keys, holdings, workers, metrics, is_origin=config.role == "origin"
-        ),
+        follower=follower,
         purger=Purger(me, run_dir, keys, holdings, remover),
         reporter=reporter,
         events=events,
@@ -119,7 +124,9 @@ def loops_of(parts: Parts, config: Config, session: aiohttp.ClientSession) -> di
             "plan": every(knobs.plan_poll_s, partial(parts.follower.poll, fill)),
             "purge": every(knobs.purge_poll_s, partial(parts.purger.poll, fill)),
             "purged": when_changed(parts.pulse, parts.purger.carry_out),
-            "events": every(knobs.events_s, partial(parts.events.deliver, fill)),
+            "events": when_changed(
+                parts.events.fresh, partial(parts.events.deliver, fill), knobs.events_s
+            ),
             "inventory": partial(parts.reporter.tell_fill, fill),
         }
     if config.role == "origin":
@@ -127,6 +134,15 @@ def loops_of(parts: Parts, config: Config, session: aiohttp.ClientSession) -> di
     else:
         loops |= {"fill": parts.filler.run, "drop": parts.dropper.run}
     return loops
+
+
+def _remark(follower: Follower, fetcher: Fetcher) -> str:
+    """What a healthy box has to say in its heartbeat: what an operator should look at."""
+    if follower.refused:
+        return f"plan refused: {follower.refused}"[:REMARK_CHARS_MAX]
+    struck = fetcher.book.struck(time.monotonic())
+    liars = [f"{source} ({why})" for source, why in struck.items() if why in LIES]
+    return f"struck off: {', '.join(sorted(liars))}"[:REMARK_CHARS_MAX] if liars else ""
 
 
 async def _look(parts: Parts) -> None:

@@ -58,10 +58,12 @@ class Reporter:
         routes: RoutesFile,
         vitals: Vitals,
         knobs: Agent,
+        remark: Callable[[], str],
     ) -> None:
-        """`boot` grows with every start of the agent."""
+        """`boot` grows with every start of the agent; `remark` is what a healthy box has to say."""
         self._me, self._boot, self._holdings, self._pulse = me, boot, holdings, pulse
         self._routes, self._vitals, self._knobs = routes, vitals, knobs
+        self._remark = remark
         self._ledger = Ledger()
         self._heartbeats = 0
         self.links = {base: Link(base) for base in knobs.steering}
@@ -169,7 +171,7 @@ class Reporter:
                 seq=self._heartbeats,
                 health=vitals.health,
                 admit=vitals.admit,
-                why=vitals.why,
+                why=vitals.why or self._remark(),
                 served_bps=vitals.served_bps,
                 capacity_bps=self._knobs.link_bps,
                 connections=vitals.connections,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.oca.agent.world import SourceServer, World, eventually, served
+from tests.oca.agent.world import SourceServer, SteeringServer, World, eventually, served
 from wire.catalogue import CHUNK_BYTES
 from wire.plan import SourceKind
 
@@ -157,17 +157,25 @@ async def test_a_cut_download_goes_on_where_it_stopped(world: World) -> None:
 
 
 async def test_a_liar_is_struck_off_and_asked_no_more(world: World) -> None:
-    """One lie is enough: other assets are not asked of it, and the metric names it."""
+    """One lie is enough: other assets are not asked of it, and the heartbeat names it."""
     for number in range(1, 9):
         world.library.add(number, 50_000)
     world.settings["fill"] = {"assets_parallel": 1}
     bad, good = SourceServer(world.library, fault=lie), SourceServer(world.library)
-    async with served(bad.app()) as bad_url, served(good.app()) as good_url:
+    steering = SteeringServer(world.keys)
+    async with (
+        served(bad.app()) as bad_url,
+        served(good.app()) as good_url,
+        served(steering.app()) as steering_url,
+    ):
+        world.settings["agent"]["steering"] = [steering_url]
         world.source("bad", bad_url, SourceKind.SITE)
         world.source("origin", good_url)
         world.fill.publish(world.wanting(1, *range(1, 9)))
         async with world.filled():
             await eventually(lambda: len(world.shelf()) == 8)
+            await eventually(lambda: "bad (wrong_bytes)" in steering.heartbeats[-1].why)
+            assert steering.heartbeats[-1].health == 1.0
     world.check_shelf()
     assert len(bad.asked) == 1
 
