@@ -48,7 +48,13 @@ class Box:
     disk_bytes: int
 
 
-SITES = {"isp-a": "embedded", "isp-b": "embedded", "exchange": "ix", "origin": "origin"}
+SITES = {
+    "isp-a": "embedded",
+    "isp-b": "embedded",
+    "exchange": "ix",
+    "far": "transit",
+    "origin": "origin",
+}
 BOXES = (
     Box("a1", "isp-a", 60_000),
     Box("a2", "isp-a", 40_000),
@@ -79,7 +85,7 @@ class Ground:
     def __post_init__(self) -> None:
         self.media.mkdir()
         (self.folder / "keys").mkdir()
-        for name in ["fill", "steering", *(box.id for box in self.boxes)]:
+        for name in ["fill", "steering", "t1", *(box.id for box in self.boxes)]:
             pem = new_private_pem("es256" if name == "steering" else "ed25519")
             (self.folder / "keys" / f"{name}.pem").write_bytes(pem)
             self.keys[name] = parse_private_key(pem, name, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fill.catalogue import Snapshot
 from fill.config import PlanKnobs
 from fill.planner import Inputs, Night, plan_night
-from tests.fill.ground import Ground
+from tests.fill.ground import Box, Ground
 from wire.ids import ORIGIN_ID
 from wire.plan import Plan, SourceKind
 
@@ -70,6 +70,18 @@ def test_a_site_takes_over_only_what_the_configuration_puts_behind_it(ground: Gr
     alone = night(ground, snapshot, demand, behind={"exchange": []})
     assert alone.sites["exchange"].taken_bytes == 0
     assert alone.plans["x1"].desired == ()
+
+
+def test_a_transit_site_sees_only_what_the_exchange_leaves(ground: Ground) -> None:
+    """Demand that was met on the way is not planned for a second time, but for absences."""
+    snapshot = ground.synthetic(30)
+    ground.write_fleet([*ground.boxes, Box("t1", "far", 10_000)])
+    made = night(ground, snapshot, {"isp-b": falling(snapshot)})
+    ranked = list(snapshot.entries)
+    met = made.sites["exchange"].covered_bytes
+    taken = made.sites["exchange"].taken_bytes
+    assert made.sites["far"].taken_bytes < taken - 0.9 * met
+    assert assets(made.plans["t1"]) == set(ranked[22:24])
 
 
 def test_planned_offload_is_the_share_of_demand_that_is_placed(ground: Ground) -> None:
