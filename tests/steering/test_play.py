@@ -176,8 +176,8 @@ async def test_manifests_are_fetched_as_soon_as_the_origin_is_there(tmp_path: Pa
     async with running(tmp_path) as replica:
         backstage = replica.backstage
         backstage.origin_answers = False
-        replica.backstage.titles = (*backstage.titles, Title(id="late", assets=(), manifest=12,
-                                                             manifests=("master.m3u8",)))  # fmt: skip
+        late = Title(id="late", assets=(), manifest=12, manifests=("master.m3u8",))
+        backstage.titles = (*backstage.titles, late)
         await replica.until("/v1/steer?title=late&client=127.0.0.1", lambda status, _: status < 404)
         assert (await replica.get("/v1/play/late.m3u8"))[0] == 503
         backstage.origin_answers = True
