@@ -28,6 +28,7 @@ LATER_SEGMENTS_MIN = 5
 HEAL_PATIENCE_S = 30.0
 HEARTBEATS_TO_HEAL = 3
 BOOKS_PATIENCE_S = 20.0
+AGAIN_S = 8.0
 
 
 async def screening(story: Story, stage: Stage, truth: Truth) -> None:
@@ -118,13 +119,22 @@ def note_accident(
 ) -> None:
     """The checks of one accident: it hit a response, nobody noticed, somebody took over."""
     what = {"kill": "killed", "freeze": "frozen"}[accident.what]
-    story.note(
-        f"a box was {what} in the middle of a response",
-        accident.happened,
-        f"{accident.box}, {accident.got_bytes:,} of {accident.want_bytes:,} bytes sent",
-    )
+    name = f"a box was {what} in the middle of a response"
     if not accident.happened:
+        story.note(name, False, f"no box of {accident.isp} served its viewers")
         return
+    diary = hall.viewer(accident.isp, accident.film).player.diary
+    cut = [
+        one
+        for one in diary.failed
+        if layout.BOX_OF_HOST[one.host] == accident.box and 0 < one.got_bytes < one.want_bytes
+    ]
+    got_bytes = cut[0].got_bytes if cut else 0
+    story.note(
+        name,
+        bool(cut),
+        f"{accident.box}: of {accident.want_bytes:,} bytes {got_bytes:,} came through",
+    )
     stalls = [
         stall.duration_s
         for viewer in hall.viewers
@@ -136,7 +146,7 @@ def note_accident(
         max(stalls, default=0.0) <= stall_max_s,
         f"longest {max(stalls, default=0.0):.2f} s",
     )
-    served = hall.viewer(accident.isp, accident.film).player.diary.segments_by(accident.at_s)
+    served = diary.segments_by(accident.at_s)
     by_box = {layout.BOX_OF_HOST[host]: count for host, count in served.items()}
     survivor, count = max(by_box.items(), key=lambda pair: pair[1], default=("nobody", 0))
     story.note(
@@ -176,6 +186,7 @@ async def healing(story: Story, stage: Stage, truth: Truth) -> None:
         took_s is not None,
         f"after {took_s or HEAL_PATIENCE_S:.1f} s; heartbeats every {layout.HEARTBEAT_S:g} s",
     )
+    await _press_play_again(story, stage, truth)
     morning = await _small_evening(stage, truth, "morning")
     book(story, morning)
     note_evenings(story, "requests after that were served", morning)
@@ -191,6 +202,20 @@ async def healing(story: Story, stage: Stage, truth: Truth) -> None:
         "what the players received is what the events say, to the byte",
         not differ,
         f"{sum(story.received.values()):,} bytes" + (f"; {differ[:3]}" if differ else ""),
+    )
+
+
+async def _press_play_again(story: Story, stage: Stage, truth: Truth) -> None:
+    """The four viewers begin their films anew: who serves them, now that all boxes are there?"""
+    hall = Screening(stage.crew, truth, [])
+    await hall.run(AGAIN_S)
+    sums = hall.sums()
+    story.received.update(sums)
+    at_home = {isp.site: offload(sums, isp.site, layout.SITE_OF) for isp in layout.ISPS}
+    story.note(
+        "who presses play again is served at home again",
+        all(share > 0 for share in at_home.values()),
+        ", ".join(f"{site} {show.percent(share)}" for site, share in at_home.items()),
     )
 
 

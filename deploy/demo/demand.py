@@ -18,8 +18,8 @@ from wire.catalogue import Asset, AssetKind, Catalogue
 STRETCH = 0.31
 # Of a film an average viewer watches an eighth; of those who watch, so many get each rendition.
 FILM_SHARE_WATCHED = 0.125
-RENDITION_SHARE = dict(zip((rung.name for rung in LADDER), (0.6, 0.25, 0.15), strict=True))
-SESSION_FILES_MAX = 4
+RENDITION_SHARE = dict(zip((rung.name for rung in LADDER), (0.45, 0.33, 0.22), strict=True))
+SESSION_FILES_MAX = 2
 # How far local taste moves a title up or down the common chart, in ranks.
 TASTE_RANKS = 40.0
 

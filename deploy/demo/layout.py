@@ -75,9 +75,9 @@ PLACES = (
 BOXES = (
     Box("a1", "isp-a", "127.11.0.1", 0.50),
     Box("a2", "isp-a", "127.11.0.2", 0.42),
-    Box("b1", "isp-b", "127.12.0.1", 0.50),
+    Box("b1", "isp-b", "127.12.0.1", 0.58),
     Box("x1", "exchange", "127.13.0.1", 0.60),
-    Box("x2", "exchange", "127.13.0.2", 0.45),
+    Box("x2", "exchange", "127.13.0.2", 0.44),
 )
 ORIGIN = Box("origin", "origin", ORIGIN_HOST, 2.0)
 SERVERS = (*BOXES, ORIGIN)

@@ -23,13 +23,14 @@ from wire.errors import WireError
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "var" / "demo"
+LOG_COLUMNS = 120
 
 
 @click.command()
 @click.option("--once", is_flag=True, help="End after the story; exit 0 only if all checks held.")
 def main(once: bool) -> None:
     """Encode two films, run a fleet through a night, an evening and two accidents."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_COLUMNS)
     signal.signal(signal.SIGTERM, _as_interrupt)
     story = acts.Story(console)
     start_s = time.monotonic()
