@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from oca.cache.simulate import simulate
 from oca.config import Config, read, split_address
 from wire import log
 from wire.errors import OcaError
@@ -31,6 +32,9 @@ Examples:
 @click.version_option(package_name="oca-cdn", prog_name="oca")
 def cli() -> None:
     """oca, the appliance: serves segments and byte ranges, and fills its disks at night."""
+
+
+cli.add_command(simulate)
 
 
 @cli.command(epilog=EXAMPLES)
