@@ -23,6 +23,7 @@ from rich.progress import (
 )
 
 from fill import inquiry, night, tables
+from fill.backtest import backtest
 from fill.brakes import BrakesOn
 from fill.explain import amount
 from fill.files import Files, read_files
@@ -288,3 +289,6 @@ def check_config(config: Path) -> None:
     files: Files = read_files(config)
     for line in inquiry.check(files):
         click.echo(line)
+
+
+main.add_command(backtest)

@@ -1,0 +1,1 @@
+"""What will be asked for: decay curves, boosted quantile trees, and how wrong they are. Pure."""
