@@ -38,6 +38,8 @@ from wire.ids import Epoch
 from wire.keys import SigningKey, VerifyKey, parse_private_key, parse_verify_key
 
 REMARK_CHARS_MAX = 300
+UNWELL_S = 1.0
+"""While a box is unwell it looks this often, so that it is back as soon as it is well."""
 
 
 class _World(msgspec.Struct):
@@ -112,7 +114,7 @@ def loops_of(parts: Parts, config: Config, session: aiohttp.ClientSession) -> di
     """The agent's errands by name. The origin fetches and drops nothing: its tree is made."""
     knobs, key = config.agent, own_key(config)
     loops: dict[str, Loop] = {
-        "vitals": every(knobs.heartbeat_s, partial(_look, parts)),
+        "vitals": partial(_watch, parts, knobs.heartbeat_s),
         "counts": every(knobs.events_s, parts.events.collect),
     }
     for base in knobs.steering:
@@ -143,6 +145,16 @@ def _remark(follower: Follower, fetcher: Fetcher) -> str:
     struck = fetcher.book.struck(time.monotonic())
     liars = [f"{source} ({why})" for source, why in struck.items() if why in LIES]
     return f"struck off: {', '.join(sorted(liars))}"[:REMARK_CHARS_MAX] if liars else ""
+
+
+async def _watch(parts: Parts, period_s: float) -> None:
+    """Readings for every heartbeat, and more often while something is wrong."""
+    while True:
+        before = parts.vitals.health
+        await _look(parts)
+        if parts.vitals.health != before:
+            parts.pulse.beat()
+        await asyncio.sleep(period_s if parts.vitals.health == 1 else min(period_s, UNWELL_S))
 
 
 async def _look(parts: Parts) -> None:

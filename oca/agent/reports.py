@@ -30,12 +30,14 @@ _log = get("reports")
 
 @dataclass(slots=True)
 class Link:
-    """What one receiver is known to have, and when it last answered (monotonic); a new
+    """What one receiver is known to have and was told, and when it last answered (monotonic); a new
     one counts as having answered, until it has been silent for a while."""
 
     name: str
     seen: Seen = field(default_factory=Seen)
+    confirmed_seq: int = 0
     routes_seq: int = 0
+    health: float = -1.0
     heard_s: float = field(default_factory=time.monotonic)
     fault: str = ""
 
@@ -79,7 +81,8 @@ class Reporter:
         """
         stale_s = STALE_HEARTBEATS * self._knobs.heartbeat_s
         return all(
-            link.seen.seq >= seq or now_s - link.heard_s > stale_s for link in self.links.values()
+            link.confirmed_seq >= seq or now_s - link.heard_s > stale_s
+            for link in self.links.values()
         )
 
     async def tell_steering(self, base: str, replica: Steering) -> None:
@@ -88,16 +91,28 @@ class Reporter:
         due_s = 0.0
         while True:
             seen = self._pulse.beats
-            if self._holdings.epoch:
-                faults = [await self._say(self._inventory(link, replica.put_inventory))]
-                faults.append(await self._say(self._send_routes(link, replica)))
-                if time.monotonic() >= due_s:
-                    due_s = time.monotonic() + self._knobs.heartbeat_s
-                    faults.append(await self._say(self._heartbeat(link, replica)))
-                link.note(next(filter(None, faults), ""))
-            # What a reply asked for goes out after the next short pause, not in a tight loop.
-            asked = self._holdings.epoch and not link.fault and not self._up_to_date(link)
-            await self._pause(seen, 0.0 if asked else max(0.0, due_s - time.monotonic()))
+            if self._holdings.epoch and self._vitals.taken:
+                due_s = await self._tell(link, replica, due_s)
+                # What a reply asked for goes out after the next short pause, not in a tight loop.
+                asked = not link.fault and not self._up_to_date(link)
+                await self._pause(seen, 0.0 if asked else due_s - time.monotonic())
+            else:
+                await self._pulse.wait(seen, self._knobs.heartbeat_s)
+
+    async def _tell(self, link: Link, replica: Steering, due_s: float) -> float:
+        """Everything that one replica lacks now; when the next heartbeat is due."""
+        fault = await self._say(self._inventory(link, replica.put_inventory))
+        other = await self._say(self._send_routes(link, replica))
+        if time.monotonic() >= due_s or link.health != self._vitals.health:
+            due_s = time.monotonic() + self._knobs.heartbeat_s
+            beat = await self._say(self._heartbeat(link, replica))
+            fault = fault or beat
+        if fault:
+            # It may be another life of the replica next time, with an old snapshot: before a
+            # heartbeat makes it trust us again, it gets everything.
+            link.seen = Seen()
+        link.note(fault or other)
+        return due_s
 
     def _up_to_date(self, link: Link) -> bool:
         return link.seen.seq > 0 and link.routes_seq == self._routes.seq
@@ -116,7 +131,8 @@ class Reporter:
         """Until something changed, and a little longer, so that changes travel together."""
         pause_s = self._knobs.report_pause_s
         await asyncio.sleep(min(pause_s, most_s) if most_s > 0 else pause_s)
-        await self._pulse.wait(seen, max(0.0, most_s - pause_s))
+        if most_s > pause_s:
+            await self._pulse.wait(seen, most_s - pause_s)
 
     async def _say(self, telling: Awaitable[None]) -> str:
         try:
@@ -141,6 +157,7 @@ class Reporter:
         )
         link.heard_s = time.monotonic()
         link.seen = Seen() if reply.send_full else Seen(seq, offered)
+        link.confirmed_seq = max(link.confirmed_seq, link.seen.seq)
 
     async def _send_routes(self, link: Link, replica: Steering) -> None:
         seq, routes = self._routes.seq, self._routes.routes
@@ -163,6 +180,7 @@ class Reporter:
     async def _heartbeat(self, link: Link, replica: Steering) -> None:
         self._heartbeats += 1
         vitals = self._vitals
+        link.health = vitals.health
         reply = await replica.post_heartbeat(
             Heartbeat(
                 appliance=self._me,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import deque
 from pathlib import Path
 
 import aiohttp
@@ -14,8 +14,8 @@ from oca.metrics import totals
 from oca.reasons import CONNECTIONS_OPEN, Close
 
 PROBE_S = 2.0
-PROBES_KEPT = 4
-"""Connections land on any worker: of the last few probes, the share answered is the share well."""
+PROBES = 3
+"""Connections land on any worker: of a few at once, the share answered is about the share well."""
 BODY_BYTES = "oca_body_bytes_total"
 FILE_ERRORS = f'oca_closes_total{{reason="{Close.FILE_ERROR.value}"}}'
 SHORT_FILES = f'oca_closes_total{{reason="{Close.SHORT_FILE.value}"}}'
@@ -23,17 +23,18 @@ DRAINED_FILE = "drained"
 
 
 class Vitals:
-    """The latest judgement: `health`, `why`, `admit`, `served_bps`, `connections`, `draining`."""
+    """The latest judgement: `health`, `why`, `admit`, `served_bps`, `connections`, `draining`.
+    Until the first one is `taken` nobody is told anything: a box serves after its checks pass."""
 
     def __init__(self, run_dir: Path, probe_url: str, link_bps: int, metrics: Metrics) -> None:
         """`probe_url` leads to this box's own workers; empty: they are not asked."""
         self._run_dir, self._probe_url, self._link_bps = run_dir, probe_url, link_bps
         self._metrics = metrics
-        self._answers: deque[bool] = deque([True], maxlen=PROBES_KEPT)
         self._before: dict[str, int] | None = None
         self._before_s = 0.0
         self._refusals = 0
-        self.health, self.why, self.admit = 1.0, "", 1.0
+        self.taken = False
+        self.health, self.why, self.admit = 0.0, "not looked at yet", 1.0
         self.served_bps = self.connections = 0
 
     @property
@@ -51,19 +52,21 @@ class Vitals:
 
     async def take(self) -> None:
         """One set of readings, and the judgement."""
-        probe_s = await self._probe()
+        probes = await asyncio.gather(*(self._probe() for _ in range(PROBES)))
         now = totals(self._run_dir)
         now_s = time.monotonic()
-        readings = self._readings(now, now_s, probe_s)
+        readings = self._readings(now, now_s, probes)
         self._before, self._before_s = now, now_s
         self.health, self.why = judge(readings)
         self.admit = next_admit(self.admit, readings)
+        self.taken = True
         self.served_bps = int(max(0.0, readings.served_bps))
         self.connections = max(0, now.get(CONNECTIONS_OPEN, 0))
         self._metrics.health.set(self.health)
         self._metrics.admit.set(self.admit)
 
-    def _readings(self, now: dict[str, int], now_s: float, probe_s: float | None) -> Readings:
+    def _readings(self, now: dict[str, int], now_s: float, probes: list[float | None]) -> Readings:
+        answered = [probe_s for probe_s in probes if probe_s is not None]
         before = now if self._before is None else self._before
         passed_s = max(1e-3, now_s - self._before_s)
         grown = {name: value - before.get(name, 0) for name, value in now.items()}
@@ -72,8 +75,8 @@ class Vitals:
         errors += refusals - self._refusals
         self._refusals = refusals
         return Readings(
-            answered=sum(self._answers) / len(self._answers),
-            probe_s=probe_s,
+            answered=len(answered) / len(probes),
+            probe_s=max(answered, default=None),
             disk_errors=max(0, errors),
             served_bps=grown.get(BODY_BYTES, 0) * 8 / passed_s,
             link_bps=self._link_bps,
@@ -91,8 +94,6 @@ class Vitals:
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
                 session.options(self._probe_url, allow_redirects=False),
             ):
-                self._answers.append(True)
+                return time.monotonic() - begin_s
         except (aiohttp.ClientError, TimeoutError):
-            self._answers.append(False)
             return None
-        return time.monotonic() - begin_s

@@ -341,3 +341,46 @@ def test_the_workers_are_told_whole_whoever_tells(tmp_path: Path) -> None:
             found = read_peers((tmp_path / "peers.json").read_bytes())
             assert found.prefixes == (f"10.{number}.0.0/16",)
             assert found.peers == {"b1": f"ed25519:{number}"}
+
+
+async def test_a_box_whose_workers_do_not_answer_says_so_and_is_back_at_once(
+    world: World, unused_port: int
+) -> None:
+    """Health is what the box's own workers answer; its change does not wait for a heartbeat."""
+    steering = SteeringServer(world.keys)
+    world.settings["listen"] = f"127.0.0.1:{unused_port}"
+    world.fill.publish(world.wanting(1, 1))
+    async with served(steering.app()) as url:
+        world.settings["agent"] |= {"steering": [url], "heartbeat_s": 2.0}
+        async with world.filled():
+            await eventually(lambda: bool(steering.heartbeats))
+            assert steering.heartbeats[0].health == 0
+            assert steering.heartbeats[0].why == "workers do not answer"
+            server = await asyncio.start_server(_answer, "127.0.0.1", unused_port)
+            async with server:
+                await eventually(lambda: steering.heartbeats[-1].health == 1, 3.0)
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+    await writer.drain()
+    writer.close()
+
+
+async def test_a_replica_that_was_away_gets_everything_before_it_trusts_us_again(
+    world: World,
+) -> None:
+    """After trouble the full inventory comes before the next heartbeat: its snapshot may be old."""
+    steering = SteeringServer(world.keys)
+    world.fill.publish(world.wanting(1, 1, 2))
+    async with served(steering.app()) as url:
+        world.settings["agent"] |= {"steering": [url], "timeout_s": 0.3}
+        async with world.filled():
+            await eventually(lambda: steering.inventory == {1, 2} and bool(steering.heartbeats))
+            steering.frozen = True
+            await asyncio.sleep(0.8)
+            beats, told = len(steering.heartbeats), len(steering.inventories)
+            steering.frozen = False
+            await eventually(lambda: len(steering.heartbeats) > beats)
+            assert steering.inventories[told].base_seq is None
