@@ -99,7 +99,7 @@ class Page:
         state = "dead" if not process.running else "frozen" if process.frozen else "running"
         words = {"dead": "dead", "frozen": "frozen: takes calls, says nothing"}.get(state, "")
         if not words and seen is not None:
-            words = f"{seen.state}; holds {seen.assets} assets; {seen.served_bps / 1e6:.1f} Mb/s"
+            words = f"{seen.state.replace('_', ' ')}, holds {seen.assets} assets"
         return {
             "id": box.id,
             "site": box.site,
@@ -119,7 +119,9 @@ class Page:
 
     async def _explain(self, request: web.Request) -> web.Response:
         url = f"http://{layout.STEERING_ADMIN}/v1/explain"
-        wanted = {key: request.query[key] for key in ("client", "title") if key in request.query}
+        wanted = {
+            key: request.query[key] for key in ("client", "title", "asset") if key in request.query
+        }
         try:
             session = self._session("")
             async with session.get(url, params=wanted, timeout=ADMIN_PATIENCE) as reply:

@@ -19,6 +19,7 @@ let isp = null;
 let film = null;
 let hls = null;
 let lastBox = "";
+let lastAsset = ""; // the picture's asset: what steering is asked to explain
 const served = new Map(); // box id → {segments, bytes}
 
 const boxOfHost = (host) => world.boxes.find((box) => box.host === host);
@@ -44,7 +45,7 @@ function note(text) {
 function play() {
   if (hls) hls.destroy();
   served.clear();
-  lastBox = "";
+  lastBox = lastAsset = "";
   $("segments").replaceChildren();
   const patient = { maxNumRetry: 1, retryDelayMs: 100, maxRetryDelayMs: 500 };
   const policy = (firstByteMs) => ({
@@ -73,8 +74,10 @@ function play() {
 
 function onSegment(frag, details) {
   if (frag.type !== "main" || frag.sn === "initSegment") return;
-  const box = boxOfHost(hostOf(details.responseURL || frag.url));
+  const url = details.responseURL || frag.url;
+  const box = boxOfHost(hostOf(url));
   if (!box) return;
+  lastAsset = (/\/a\/(\d+)/.exec(url) || ["", ""])[1];
   const sum = served.get(box.id) || { segments: 0, bytes: 0 };
   sum.segments += 1;
   sum.bytes += frag.stats.total || frag.stats.loaded;
@@ -106,15 +109,17 @@ function drawTotals() {
 }
 
 async function explain() {
-  const reply = await fetch(`/api/explain?client=${isp.client}&title=${film}`);
+  const what = lastAsset ? `asset=${lastAsset}` : `title=${film}`;
+  const reply = await fetch(`/api/explain?client=${isp.client}&${what}`);
   if (!reply.ok) return;
   const why = await reply.json();
-  $("why").replaceChildren(...why.sites.map((site) => {
+  $("why").replaceChildren(...why.sites.map((site, at) => {
     const known = world.sites.find((one) => one.id === site.site);
     const head = make("div", {},
-      make("span", { className: "rank", textContent: `${site.rank + 1}. ` }),
+      make("span", { className: "rank", textContent: `${at + 1}. ` }),
       make("b", { textContent: known ? known.name : site.site }),
-      ` – ${site.why}${site.prefix ? ` (${site.prefix})` : ""}`);
+      known ? `, ${known.words} ` : " ",
+      make("small", { textContent: site.why }));
     const boxes = site.boxes.map((box) => {
       const words = box.chosen ? "chosen" : REASONS[box.reason] || "passed over";
       const detail = box.detail && !box.chosen ? ` (${box.detail})` : "";
