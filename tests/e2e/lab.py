@@ -169,7 +169,7 @@ class Lab:
             "purge_poll_s": 1.0,
             "events_s": 0.5,
             "timeout_s": 3.0,
-            "drop_ttl_s": 0.5,
+            "drop_ttl_s": 3.0,
             "drop_idle_s": 0.5,
             "drop_bound_s": 2.0,
         }
