@@ -7,6 +7,12 @@ const REASONS = {
   H: "is unhealthy or silent", C: "does not hold it", L: "has no room for more",
   D: "is being drained", R: "has lost its route", "+": "is not needed: enough better ones",
 };
+const TROUBLE = {
+  fragLoadError: "a request failed; the player tries the next box",
+  fragLoadTimeOut: "no answer in time; the player tries the next box",
+  levelLoadError: "a playlist could not be fetched",
+  bufferStalledError: "playback stands still",
+};
 const $ = (id) => document.getElementById(id);
 const make = (tag, props = {}, ...children) => {
   const node = Object.assign(document.createElement(tag), props);
@@ -60,7 +66,7 @@ function play() {
     xhrSetup: (xhr, url) => xhr.open("GET", viaProxy(url), true),
   });
   hls.on(Hls.Events.FRAG_LOADED, (_, data) => onSegment(data.frag, data.networkDetails));
-  hls.on(Hls.Events.ERROR, (_, data) => note(`player: ${data.details}${data.fatal ? " (fatal)" : ""}`));
+  hls.on(Hls.Events.ERROR, (_, data) => note(TROUBLE[data.details] || `player: ${data.details}`));
   hls.on(Hls.Events.STEERING_MANIFEST_LOADED, (_, data) => {
     const order = data.steeringManifest["PATHWAY-PRIORITY"].join(", ");
     $("asked").textContent = `steering says: ${order}`;
@@ -122,7 +128,8 @@ async function explain() {
       make("small", { textContent: site.why }));
     const boxes = site.boxes.map((box) => {
       const words = box.chosen ? "chosen" : REASONS[box.reason] || "passed over";
-      const detail = box.detail && !box.chosen ? ` (${box.detail})` : "";
+      const more = box.detail && !box.chosen && !words.includes(box.detail.replace(/^is /, ""));
+      const detail = more ? ` (${box.detail})` : "";
       return make("div", {
         className: box.chosen ? "chosen" : "passed",
         textContent: `${box.chosen ? "✓" : "–"} ${box.appliance} ${words}${detail}`,
