@@ -167,6 +167,7 @@ def _facts(peers: Sequence[Peer], options: Mapping[str, object], note: str) -> d
         "state": state,
         "tcp_notsent_lowat": f"{TUNED_NOTSENT_LOWAT} for the tuned, the kernel's for the shipped",
         "files": "hot ones are locked in the page cache (mlock), the same for all servers",
+        "sockets": "oca sets TCP_NOTSENT_LOWAT itself: see oca/server.py",
         "intervals": "95 % bootstrap of the median of paired ratios",
         "cpu": "server core's busy seconds (softirq included, stolen not) per 10^9 bytes sent",
     }

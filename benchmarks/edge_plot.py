@@ -21,6 +21,8 @@ PANELS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "idle": (("p99_ms", "p99, ms"), ("own_each_bytes", "bytes per idle connection")),
     "storm": (("p99_ratio", "p99 in the storm ÷ without"), ("cold_mbytes_per_s", "cold MB/s")),
     "slow": (("memory_each_bytes", "bytes per slow reader"), ("p99_ratio", "others' p99 ratio")),
+    "two-4k": (("rate", "requests/s"), ("p99_ms", "p99, ms")),
+    "two-1m": (("rate", "requests/s"), ("p99_ms", "p99, ms")),
 }
 RATES = (("rate", "requests/s"), ("cpu_s_per_gb", "server CPU s/GB"))
 
@@ -38,7 +40,9 @@ def plot(path: Path, facts: Mapping[str, object], results: Sequence[tuple[Outcom
         for axis, (measure, label) in zip(axes, panels, strict=True):
             _panel(axis, outcome.readings, measure, label)
         axes[0].set_title(f"{outcome.scenario.title}: {row.verdict.value}", loc="left", fontsize=9)
-    figure.suptitle(f"edge benchmark, {facts['date']}, {_machine(facts)}", fontsize=9)
+    figure.suptitle(
+        f"edge benchmark, {facts['date']}, {facts['state']}, {_machine(facts)}", fontsize=9
+    )
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import random
 import socket
 import subprocess
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+SERVER_PORTS = range(21_000, 32_000)
 NOTSENT_LOWAT = Path("/proc/sys/net/ipv4/tcp_notsent_lowat")
 
 
@@ -143,11 +145,13 @@ def set_notsent_lowat(value: str) -> None:
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody uses now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A TCP port that nobody uses now, below those that the kernel gives to clients: there a
+    connection could take it before the server does. Raises OSError if there is none."""
+    for port in random.sample(SERVER_PORTS, len(SERVER_PORTS)):
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("0.0.0.0", port))
+            return port
+    raise OSError("no free port for a server")
 
 
 def quietness(seconds: float) -> dict[str, float]:
