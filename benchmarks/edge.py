@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -65,6 +66,7 @@ def main(
     note: str,
 ) -> None:
     """The benchmark, from the tree of files to the report."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # servers end as well
     console = Console()
     console.width = max(console.width, WIDTH_MIN)
     wanted = chosen_peers(peers)
