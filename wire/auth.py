@@ -74,9 +74,9 @@ def _proven(
     exp, iat = claims.get("exp"), claims.get("iat")
     if not isinstance(exp, int | float) or not isinstance(iat, int | float):
         raise AuthError("the signature carries no times")
-    if exp + CLOCK_SKEW_S < now_s or iat - CLOCK_SKEW_S > now_s:
+    if not iat - CLOCK_SKEW_S <= now_s <= exp + CLOCK_SKEW_S:  # false for a NaN as well
         raise AuthError("the signature is not valid at this time: compare the clocks (NTP)")
-    if exp - iat > LIFE_S:
+    if not exp - iat <= LIFE_S:
         raise AuthError(f"the signature lives longer than {LIFE_S} s")
     return Caller(str(claims["iss"]), float(exp)), claims.get("sha256")
 
@@ -89,7 +89,7 @@ def _claims(text: str, keys: Mapping[str, VerifyKey]) -> dict[str, object]:
             raise AuthError(f"nobody here knows the appliance {kid[:64]!r}")
         payload = jws.deserialize_compact(text, key.key, algorithms=[key.alg]).payload
         claims = json.loads(payload)
-    except (JoseError, ValueError, TypeError, KeyError) as exc:
+    except (JoseError, ValueError, TypeError, KeyError, RecursionError) as exc:
         raise AuthError("the signature does not hold") from exc
     if not isinstance(claims, dict) or claims.get("iss") != kid:
         raise AuthError("an appliance speaks only for itself")

@@ -70,9 +70,12 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def scope_of(assets: Iterable[int]) -> str:
-    """The `cdniuc` that covers every file of these assets, on any host; anchored on both sides."""
+    """The `cdniuc` that covers every file of these assets, on any host; anchored on both sides.
+
+    A query is allowed, as it names no other file: players send CMCD (CTA-5004) and `_HLS_` there.
+    """
     ids = "|".join(str(asset) for asset in sorted(assets))
-    return f"regex:^https?://[^/]+/a/({ids})/[^?#]*$"
+    return f"regex:^https?://[^/]+/a/({ids})/[^?#]*([?][^#]*)?$"
 
 
 def mint(token: Token, key: SigningKey) -> str:
@@ -89,7 +92,7 @@ def verify(text: str, keys: Mapping[str, VerifyKey], now_s: float) -> Token:
     try:
         claims = json.loads(payload)
         token = msgspec.json.decode(payload, type=Token)
-    except (msgspec.DecodeError, ValueError) as exc:
+    except (msgspec.DecodeError, ValueError, RecursionError) as exc:
         raise TokenError(Refusal.MALFORMED) from exc
     critical = claims.get("cdnicrit", "")
     if (
@@ -139,7 +142,7 @@ def matcher(cdniuc: str) -> re.Pattern[str] | None:
         return None
     try:
         return re.compile(cdniuc.removeprefix("regex:"))
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         return None
 
 

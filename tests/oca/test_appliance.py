@@ -134,7 +134,9 @@ def test_a_token_opens_the_assets_it_names_and_no_others(oca: Oca, box: Box) -> 
     assert "immutable" in got.fields["cache-control"]
     assert got.fields["cache-status"] == "a1; hit"
     query = f"/a/7/seg-1.m4s?x=1&URISigningPackage={token}"
-    assert oca.get(query, source=INSIDE).status == 403  # its scope covers no query
+    assert oca.get(query, source=INSIDE).status == 200
+    assert oca.get(signed(7, token) + "?CMCD=ot%3Dv", source=INSIDE).status == 200  # CTA-5004
+    assert oca.get(signed(8, token) + "?/a/7/seg-1.m4s", source=INSIDE).status == 403
     assert oca.get(f"/a/7/seg-1.m4s?URISigningPackage={token}", source=INSIDE).status == 200
     cookie = f"Cookie: a=b; URISigningPackage={token}"
     assert oca.get("/a/7/seg-1.m4s", cookie, source=INSIDE).status == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 
 import pytest
@@ -19,6 +20,7 @@ from wire.keys import (
 )
 from wire.signed import open_signed, sign
 from wire.token import (
+    TOKEN_BYTES_MAX,
     Refusal,
     Token,
     TokenError,
@@ -58,12 +60,15 @@ def test_a_token_covers_its_assets_on_any_host_and_nothing_else(alg: str) -> Non
     assert token.home == "isp-a"
     assert allows_uri(token, "http://127.11.0.1:18080/a/7/seg-1.m4s")
     assert allows_uri(token, "https://box.example/a/8/media.m3u8")
+    assert allows_uri(token, "http://h/a/7/seg-1.m4s?CMCD=br%3D3200%2Cot%3Dv")  # CTA-5004
     for uri in (
         "http://h/a/77/seg-1.m4s",
         "http://h/a/9/seg-1.m4s",
         "http://h/b/a/7/seg-1.m4s",
         "ftp://h/a/7/seg-1.m4s",
-        "http://h/a/7/seg-1.m4s?x=1",
+        "http://h/a/9/seg-1.m4s?x=/a/7/seg-1.m4s",
+        "http://h/a/9?/a/7/seg-1.m4s",
+        "http://h/a/7?/seg-1.m4s",
         "http://evil/?http://h/a/7/x",
     ):
         assert not allows_uri(token, uri), uri
@@ -87,6 +92,8 @@ def test_every_refusal_has_its_reason() -> None:
     assert refusal(mint(a_token(cdniuc="anything"), signer), signer) is Refusal.MALFORMED
     for garbage in ("", ".", "..", "a.b.c", "x" * 9000, "é.é.é", good.replace(".", "")):
         assert refusal(garbage, signer) is Refusal.MALFORMED
+    for pattern in ("a{99999999999999}", "(" * 900 + ")" * 900):
+        assert refusal(mint(a_token(cdniuc=f"regex:{pattern}"), signer), signer)
 
 
 def test_a_claim_we_do_not_support_is_not_ignored() -> None:
@@ -123,6 +130,31 @@ def test_a_service_signature_binds_caller_audience_time_and_body() -> None:
     ):
         with pytest.raises(AuthError):
             authenticate(*args)
+
+
+@pytest.mark.parametrize("times", ['"iat":%d,"exp":NaN', '"iat":NaN,"exp":1e15'])
+def test_no_signature_holds_for_ever(times: str) -> None:
+    """A time that is no number is not a time that never comes."""
+    signer = key(kid="oca-a1")
+    keys = {"oca-a1": parse_verify_key(public_text(signer), "key")}
+    empty = b64url(hashlib.sha256(b"").digest())
+    text = times.replace("%d", str(int(NOW_S)))
+    claims = f'{{"iss":"oca-a1","aud":"fill","sha256":"{empty}",{text}}}'
+    header = "Bearer " + sign(claims.encode(), signer, "JWT").decode()
+    with pytest.raises(AuthError):
+        authenticate(header, keys, "fill", NOW_S + 10**6)
+
+
+@pytest.mark.parametrize("payload", [b"[" * 5000, b'{"z":' + b"[" * 2000 + b"]" * 2000 + b"}"])
+def test_claims_nested_without_end_are_refused_like_any_garbage(payload: bytes) -> None:
+    """Not a fault of ours (500): the sender is to blame."""
+    signer = key(kid="k1")
+    keys = {"k1": parse_verify_key(public_text(signer), "key")}
+    text = sign(payload, signer, "JWT").decode()
+    with pytest.raises(AuthError):
+        authenticate(f"Bearer {text}", keys, "fill", NOW_S)
+    if len(text) < TOKEN_BYTES_MAX:
+        assert refusal(text, signer) is Refusal.MALFORMED
 
 
 def test_an_appliance_speaks_only_for_itself() -> None:
