@@ -26,7 +26,9 @@ STALL_AFTER_KILL_S = 2.0
 STALL_AFTER_FREEZE_S = 4.0
 LATER_SEGMENTS_MIN = 5
 HEAL_PATIENCE_S = 30.0
-HEARTBEATS_TO_HEAL = 3
+HEARTBEATS_MISSED = 3
+LOOKING_S = 1.0
+"""How late we may notice: we ask every tenth of a second, on a machine that is busy."""
 BOOKS_PATIENCE_S = 20.0
 AGAIN_S = 8.0
 
@@ -43,7 +45,7 @@ async def screening(story: Story, stage: Stage, truth: Truth) -> None:
     hall = Screening(stage.crew, truth, [kill, freeze])
     with Live(console=story.console, refresh_per_second=4, transient=False) as live:
         shower = asyncio.create_task(_keep_showing(live, hall))
-        outage = asyncio.create_task(_evening_in_the_outage(stage, truth, kill))
+        outage = asyncio.create_task(_evening_in_the_outage(story, stage, truth, kill))
         diaries = await hall.run(FILM_S)
         shower.cancel()
         if not kill.happened:
@@ -68,10 +70,18 @@ async def _keep_showing(live: Live, hall: Screening) -> None:
         await asyncio.sleep(0.25)
 
 
-async def _evening_in_the_outage(stage: Stage, truth: Truth, kill: Accident) -> dict[str, Evening]:
+async def _evening_in_the_outage(
+    story: Story, stage: Stage, truth: Truth, kill: Accident
+) -> dict[str, Evening]:
     """Other people's requests while a box is dead, so that the table shows who covers for it."""
     await kill.struck.wait()
-    await asyncio.sleep(HEARTBEATS_TO_HEAL * layout.HEARTBEAT_S + 1.0)
+    took_s = await until(lambda: not stage.offered(kill.box), HEAL_PATIENCE_S)
+    silence_s = HEARTBEATS_MISSED * layout.HEARTBEAT_S
+    story.note(
+        "after three missed heartbeats steering did not offer the dead box any more",
+        took_s is not None and took_s <= silence_s + LOOKING_S,
+        f"after {took_s or HEAL_PATIENCE_S:.1f} s; heartbeats every {layout.HEARTBEAT_S:g} s",
+    )
     return await _small_evening(stage, truth, "outage")
 
 

@@ -49,11 +49,14 @@ class Stage:
     def start_all(self) -> None:
         """Start fill, steering, origin and the appliances, and wait until all of them listen."""
         places = {"fill": layout.FILL, "steering": layout.STEERING}
+        places |= {box.id: f"{box.host}:{layout.PORT}" for box in layout.SERVERS}
+        taken = [place for place in places.values() if listens(place)]
+        if taken:
+            raise StageError(f"something listens at {taken[0]} already: is another demo running?")
         self._start("fill", "fill", "night-1")
         self._start("steering", "steering", "steering")
         for box in layout.SERVERS:
             self._start(box.id, "oca", box.id)
-            places[box.id] = f"{box.host}:{layout.PORT}"
         for name, place in places.items():
             self.crew.processes[name].wait_ready(partial(listens, place))
 
@@ -123,6 +126,11 @@ class Stage:
             if not wanted <= self.stored(box) or state.assets < len(wanted):
                 return False
         return True
+
+    def offered(self, box: str) -> bool:
+        """Whether steering would send a player to this box now."""
+        seen = self.boxes().get(box)
+        return seen is not None and seen.state == IN_SERVICE
 
     def all_in_service(self) -> bool:
         """Whether steering would offer every box."""
