@@ -19,6 +19,8 @@ SURGE = 1.4  # more than that over the week before, by a title past its launch: 
 GONE_WEEKS = 4  # whoever returns after that long starts anew
 SHOW_AGES = 4  # seasons of a show are compared at the same age, up to this one
 REFERENCE_LAUNCHES = 40  # a group's usual launch is the median of so many latest ones
+HALF_RUNTIME = 0.65
+HALVES_APART_WEEKS = 4
 FESTIVE = ((12, 23), (1, 2))  # the days between which everybody is at home
 ABSENT = math.nan
 
@@ -45,6 +47,8 @@ class _Run:
     trend_before: float = ABSENT
     returned: bool = False
     recent: list[float] = field(default_factory=list)
+    premiere_hours: float = ABSENT
+    runtime_h: float = ABSENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,16 @@ class _Premiere:
     hours: float
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A title at the end of a week: features in the order of FOLLOWING, hours of its unbroken
+    weeks (oldest first), and its `second_half` (Chronicle.second_half)."""
+
+    features: list[float]
+    recent: list[float]
+    second_half: float
+
+
 @dataclass(slots=True)
 class Chronicle:
     """All runs so far, the shows' habits, and each group's recent launches."""
@@ -72,9 +86,10 @@ class Chronicle:
     premieres: dict[str, list[_Premiere]] = field(default_factory=dict)
     launches: dict[Group, list[float]] = field(default_factory=dict)
     listed: dict[str, float] = field(default_factory=dict)
+    seasons: dict[str, list[Name]] = field(default_factory=dict)
 
-    def feed(self, week: Sequence[Row]) -> list[list[float]]:
-        """Take in all rows of the next week; the features of each, in the order of FOLLOWING."""
+    def feed(self, week: Sequence[Row]) -> list[Known]:
+        """Take in all rows of the next week; what is now known of each, in their order."""
         self.listed = {}
         for row in week:
             self._note(row)
@@ -83,7 +98,14 @@ class Chronicle:
         for row in week:
             top[row.name.group] = max(top.get(row.name.group, 0.0), row.hours)
             newest[row.name.show] = min(newest.get(row.name.show, 99), row.weeks_listed)
-        return [self._describe(row, top[row.name.group], newest[row.name.show]) for row in week]
+        return [
+            Known(
+                self._describe(row, top[row.name.group], newest[row.name.show]),
+                self.runs[row.name].recent,
+                self.second_half(row),
+            )
+            for row in week
+        ]
 
     def _note(self, row: Row) -> None:
         run = self.runs.get(row.name)
@@ -91,8 +113,11 @@ class Chronicle:
             self.runs[row.name] = _Run(
                 row.week, row.hours, row.weeks_listed, row.hours, recent=[row.hours]
             )
+            self.runs[row.name].premiere_hours = row.hours if row.weeks_listed == 1 else ABSENT
+            self.seasons.setdefault(row.name.show, []).append(row.name)
         else:
             self._go_on(run, row)
+        self.runs[row.name].runtime_h = row.runtime_h
         self.listed[row.name.show] = self.listed.get(row.name.show, 0.0) + row.hours
         if row.weeks_listed == 1:
             premiere = _Premiere(row.week, row.name, row.hours)
@@ -128,6 +153,19 @@ class Chronicle:
             festive_days(row.week + WEEK_DAYS), week_of_year(row.week + WEEK_DAYS),
             math.log(row.hours / run.peak), median(habit) if habit else ABSENT, special(name),
         ]  # fmt: skip
+
+    def second_half(self, row: Row) -> float:
+        """First-week hours of a season whose second half is due next week; NaN of all others.
+
+        A season that runs HALF_RUNTIME of the show's longest is not all out yet, and what is held
+        back is released HALVES_APART_WEEKS after the first part (The Witcher 3, The Lincoln Lawyer
+        2, Bridgerton 3: they returned to 0.8-1.4 of their first week).
+        """
+        run = self.runs[row.name]
+        others = [self.runs[name].runtime_h for name in self.seasons[row.name.show]]
+        longest = max((hours for hours in others if hours > 0), default=ABSENT)
+        due = run.since == HALVES_APART_WEEKS and not row.name.group.film
+        return run.premiere_hours if due and 0 < row.runtime_h < HALF_RUNTIME * longest else ABSENT
 
     def usual_launch(self, group: Group) -> float:
         """The median first-week hours of the group's latest launches; 1 if none is known."""

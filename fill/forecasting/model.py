@@ -20,6 +20,8 @@ from fill.forecasting.pairs import GROUPS, Launches, Pairs
 TAUS = (0.1, 0.9)
 WEIGHT_POWER = 0.4
 STRATUM_AGES = 4  # older titles are equally sure
+SECOND_HALVES_POOLED = 2.0  # there are few
+SECOND_HALF_HIGH = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Model:
 
     following: CrossFit
     launching: CrossFit
+    second_half: float
 
     @classmethod
     def fit(cls, pairs: Pairs, launches: Launches, shape: Shape | None = None) -> Model:
@@ -48,15 +51,30 @@ class Model:
         return cls(
             _fit(sure, sure.latest, _strata(sure), shape or Shape()),
             _fit(launches, launches.usual, launches.group, shape or Shape()),
+            _second_half(sure),
         )
 
     def follow(self, pairs: Pairs) -> Forecast:
         """Next week's hours of every pair; reads features and latest hours, never `actual`."""
-        return _scaled(self.following.predict(pairs.features, _strata(pairs)), pairs.latest)
+        found = _scaled(self.following.predict(pairs.features, _strata(pairs)), pairs.latest)
+        due = ~np.isnan(pairs.second_half)
+        back = pairs.second_half * self.second_half
+        middle = np.where(due, np.maximum(back, found.middle), found.middle)
+        high = np.where(due, np.maximum(back * SECOND_HALF_HIGH, found.high), found.high)
+        return Forecast(found.low, middle, high)
 
     def launch(self, launches: Launches) -> Forecast:
         """First-week hours of every launch; reads features and `usual`, never `actual`."""
         return _scaled(self.launching.predict(launches.features, launches.group), launches.usual)
+
+
+def _second_half(pairs: Pairs) -> float:
+    """Hours of a season's second part ÷ those of its first, in their first weeks: a median in logs,
+    pulled toward 1 as by SECOND_HALVES_POOLED seasons more."""
+    due = pairs.where(~np.isnan(pairs.second_half))
+    logs = np.log(due.actual / due.second_half)
+    middle = float(np.median(logs)) if len(logs) else 0.0
+    return float(np.exp(middle * len(logs) / (len(logs) + SECOND_HALVES_POOLED)))
 
 
 def _fit(sample: Pairs | Launches, scale: Floats, strata: Ints, shape: Shape) -> CrossFit:

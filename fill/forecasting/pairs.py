@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fill.forecasting.chronicle import FOLLOWING, LAUNCHING, Chronicle, by_week
+from fill.forecasting.chronicle import FOLLOWING, LAUNCHING, Chronicle, Known, by_week
 from fill.forecasting.decay import runs
 from fill.forecasting.metrics import Floats, Ints
 from fill.forecasting.top10 import WEEK_DAYS, Group, Name, Row
@@ -49,11 +49,13 @@ class _Sample:
 class Pairs(_Sample):
     """Pairs: `history` is pairs × weeks of hours, the latest last; `age` weeks since release.
 
+    `second_half`: first-week hours where a season's second half is due (Chronicle), else NaN.
     `censored`: the title was there when the table began, so its age is not known.
     """
 
     history: Floats
     age: Ints
+    second_half: Floats
     censored: NDArray[np.bool_]
 
     @property
@@ -73,37 +75,34 @@ class Launches(_Sample):
 def read_pairs(rows: Iterable[Row]) -> tuple[Pairs, Launches]:
     """All pairs and launches of a table, in time's order."""
     told = Chronicle()
-    pairs: list[tuple[Row, list[float], float, list[float], bool]] = []
+    pairs: list[tuple[Row, Known, bool]] = []
     launches: list[tuple[Row, list[float], float, float]] = []
-    known: dict[Name, tuple[list[float], list[float]]] = {}
+    known: dict[Name, Known] = {}
     last_week, at_start = 0, set[Name]()
     for week in by_week(rows):
         at_start = at_start or {row.name for row in week}
         follows = week[0].week - last_week == WEEK_DAYS
         for row in week:
             if follows and row.name in known:
-                before, hours = known[row.name]
-                pairs.append((row, before, row.hours, hours, row.name in at_start))
+                pairs.append((row, known[row.name], row.name in at_start))
             if row.weeks_listed == 1 and row.name not in at_start:
                 foreseen = told.foresee(row.name, row.week, row.runtime_h)
                 usual = told.usual_launch(row.name.group)
                 launches.append((row, foreseen, usual, told.last_launch(row.name)))
-        described = told.feed(week)
-        known = {
-            row.name: (features, told.runs[row.name].recent[-HISTORY_WEEKS:])
-            for row, features in zip(week, described, strict=True)
-        }
+        known = {row.name: state for row, state in zip(week, told.feed(week), strict=True)}
         last_week = week[0].week
     return _pairs(pairs), _launches(launches)
 
 
-def _pairs(found: list[tuple[Row, list[float], float, list[float], bool]]) -> Pairs:
-    features = _table([entry[1] for entry in found], len(FOLLOWING))
+def _pairs(found: list[tuple[Row, Known, bool]]) -> Pairs:
+    before = [known for _, known, _ in found]
+    features = _table([known.features for known in before], len(FOLLOWING))
     return Pairs(
-        **_common([entry[0] for entry in found], features),
-        history=runs([entry[3] for entry in found]),
+        **_common([row for row, _, _ in found], features),
+        history=runs([known.recent[-HISTORY_WEEKS:] for known in before]),
         age=features[:, FOLLOWING.index("weeks_since_release")].astype(np.int64),
-        censored=np.array([entry[4] for entry in found], dtype=np.bool_),
+        second_half=np.array([known.second_half for known in before], dtype=np.float64),
+        censored=np.array([censored for _, _, censored in found], dtype=np.bool_),
     )
 
 

@@ -27,7 +27,7 @@ COLUMNS = (
     "runtime",
     "cumulative_weeks_in_top_10",
 )
-ABSENT = ("", "N/A", "0")  # live programmes were given a runtime of 0
+ABSENT = ("", "N/A")
 KINDS = {"Films": True, "TV": False}
 TONGUES = {"(English)": True, "(Non-English)": False}
 
@@ -58,7 +58,8 @@ class Name:
 class Row:
     """One title in one week: `week` is its last day (proleptic ordinal), `hours` those viewed.
 
-    `weeks_listed` includes this week; `runtime_h` is NaN before Netflix published it (June 2023).
+    `weeks_listed` includes this week. `runtime_h` is of the episodes out so far; 0 while a season
+    airs week by week (so the table has it), NaN before Netflix published it (June 2023).
     """
 
     week: int
@@ -140,13 +141,13 @@ class _Fields:
             raise self.fault(name, f"{value!r} is none of {known}")
         return Group(KINDS[kind], TONGUES[tongue])
 
-    def number(self, name: str, most: float) -> float:
+    def number(self, name: str, most: float, *, zero: bool = False) -> float:
         value = self.text(name)
         try:
             number = float(value)
         except ValueError as exc:
             raise self.fault(name, f"{value!r} is not a number") from exc
-        if not 0 < number <= most:  # NaN fails as well
+        if not (0 < number <= most or (zero and number == 0)):  # NaN fails as well
             raise self.fault(name, f"{value!r} is not between 0 and {most:g}")
         return number
 
@@ -158,7 +159,7 @@ class _Fields:
 
     def number_or_nan(self, name: str, most: float) -> float:
         absent = (self.fields.get(name) or "").strip() in ABSENT
-        return math.nan if absent else self.number(name, most)
+        return math.nan if absent else self.number(name, most, zero=True)
 
 
 def _once(row: Row, lines: dict[tuple[int, Name, int], int], what: str, line: int) -> None:
