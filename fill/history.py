@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from msgspec import UNSET
+
 from fill.demand import DemandRow
 from wire.events import EventAck, EventBatch
 
@@ -128,11 +130,15 @@ class History:
         return int(row[0]) if row else 0
 
     def _advance(self, batch: EventBatch) -> int:
-        """Move the acknowledgement over every batch that follows without a gap; return it."""
-        key, seq = (batch.appliance, batch.boot), self._acked(batch)
-        start = seq
+        """Move the acknowledgement over every batch that follows without a gap; return it.
+
+        What the sender does not have any more was acknowledged by an earlier history.
+        """
+        key, start = (batch.appliance, batch.boot), self._acked(batch)
+        seq = start if batch.oldest is UNSET else max(start, min(batch.oldest, batch.seq) - 1)
         early = self._db.execute(
-            "SELECT seq FROM early WHERE appliance = ? AND boot = ? ORDER BY seq", key
+            "SELECT seq FROM early WHERE appliance = ? AND boot = ? AND seq > ? ORDER BY seq",
+            (*key, seq),
         )
         for (next_seq,) in early.fetchall():
             if next_seq > seq + 1:

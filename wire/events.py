@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from wire.ids import ApplianceId, AssetId, Count, HomeId, SiteId
 
@@ -31,7 +31,9 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
 class EventBatch(msgspec.Struct, frozen=True, kw_only=True):
     """One batch of one appliance. (appliance, boot, seq) identifies it: sent again, it counts once.
 
-    Within one boot `seq` starts at 1 and has no gaps."""
+    Within one boot `seq` starts at 1 and has no gaps. `oldest` is said to a receiver that shows a
+    gap: the lowest number that the sender still has. What came before was acknowledged once, so
+    whoever lost it need not wait for it."""
 
     version: Literal[1] = 1
     appliance: ApplianceId
@@ -39,6 +41,7 @@ class EventBatch(msgspec.Struct, frozen=True, kw_only=True):
     boot: Count
     seq: Annotated[int, Meta(ge=1)]
     rows: Annotated[tuple[Delivered, ...], Meta(max_length=ROWS_MAX)]
+    oldest: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
 
 
 class EventAck(msgspec.Struct, frozen=True, kw_only=True):

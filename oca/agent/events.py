@@ -8,14 +8,20 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
+
 from oca.agent.api import ApiError, Fill
 from oca.agent.deltas import CounterKey
 from oca.agent.metrics import Metrics
 from oca.agent.outbox import BATCHES_MAX, Outbox, Waiting
 from oca.agent.pulse import Pulse
 from oca.counters import Table, read_tables
+from wire.codec import decode, encode
 from wire.errors import WireError
-from wire.events import EventAck
+from wire.events import EventAck, EventBatch
+from wire.log import get
+
+_log = get("events")
 
 
 class Events:
@@ -51,6 +57,12 @@ class Events:
 
     async def _post(self, fill: Fill, batch: Waiting) -> EventAck:
         ack = await fill.post_events(batch.body)
+        if ack.boot == batch.boot and ack.seq < batch.seq:
+            # This is the oldest that waits, so fill had acknowledged all before it, and lost that.
+            _log.warning("fill has lost its history", before=f"{batch.boot}/{batch.seq}")
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(self._thread, _as_oldest, batch)
+            ack = await fill.post_events(body)
         if ack.boot != batch.boot or ack.seq > batch.seq:
             detail = f"acknowledges {ack.boot}/{ack.seq} for {batch.boot}/{batch.seq}"
             raise WireError("events reply", "$.seq", detail)
@@ -83,6 +95,11 @@ class Events:
             if total != self._totals.get(asset, 0):
                 self.asked_s[asset] = now_s
         self._totals = totals
+
+
+def _as_oldest(batch: Waiting) -> bytes:
+    whole = decode(EventBatch, batch.body, "outbox")
+    return encode(msgspec.structs.replace(whole, oldest=batch.seq))
 
 
 def _rows(tables: Sequence[Table]) -> Iterator[tuple[CounterKey, int]]:

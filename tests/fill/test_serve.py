@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 from pyroaring import BitMap
 
 from fill.catalogue import Snapshot
@@ -321,6 +322,20 @@ async def test_only_what_has_no_gap_is_acknowledged(ground: Ground, service: obj
     ack = await post(ground, batch(1, (1, "isp-a", 1000), boot=2))
     assert (ack.boot, ack.seq) == (2, 1)
     assert total(ground) == 1111
+
+
+async def test_a_lost_history_does_not_wait_for_what_was_acknowledged(
+    ground: Ground, service: object
+) -> None:
+    """The sender says what it still has; each batch counts once, also when it comes again."""
+    assert (await post(ground, batch(7, (1, "isp-a", 1)))).seq == 0
+    seventh = replace(decode(EventBatch, batch(7, (1, "isp-a", 1)), "batch"), oldest=7)
+    assert (await post(ground, encode(seventh))).seq == 7
+    assert (await post(ground, batch(6, (1, "isp-a", 500)))).seq == 7
+    assert (await post(ground, batch(8, (1, "isp-a", 10)))).seq == 8
+    too_far = replace(seventh, seq=9, oldest=10**9)
+    assert (await post(ground, encode(too_far))).seq == 9
+    assert total(ground) == 12
 
 
 async def test_a_clock_that_is_ahead_counts_as_now(ground: Ground, service: object) -> None:

@@ -384,3 +384,19 @@ async def test_a_replica_that_was_away_gets_everything_before_it_trusts_us_again
             steering.frozen = False
             await eventually(lambda: len(steering.heartbeats) > beats)
             assert steering.inventories[told].base_seq is None
+
+
+async def test_counted_bytes_flow_on_after_fill_lost_its_history(world: World) -> None:
+    """What was acknowledged and lost is gone; nothing waits for it, nothing counts twice."""
+    world.run_dir.mkdir()
+    demand = Demand(world.run_dir, 0)
+    async with world.filled():
+        for _ in range(3):
+            before = len(world.fill.batches)
+            demand.add((1, "ispa"), 100)
+            await eventually(lambda was=before: len(world.fill.batches) > was)
+        world.fill.batches.clear()
+        demand.add((1, "ispa"), 7)
+        await eventually(lambda: world.fill.delivered() == {(1, "ispa"): 7})
+        demand.add((2, "ispa"), 5)
+        await eventually(lambda: world.fill.delivered() == {(1, "ispa"): 7, (2, "ispa"): 5})

@@ -14,6 +14,7 @@ from typing import Any
 
 import xxhash
 from aiohttp import web
+from msgspec import UNSET
 
 from oca.agent.main import run
 from oca.config import Config
@@ -239,7 +240,7 @@ class FillServer:
         if self.lose_acks > 0:
             self.lose_acks -= 1
             return web.Response(status=503)
-        seq = 0
+        seq = 0 if batch.oldest is UNSET else batch.oldest - 1
         while (batch.boot, seq + 1) in self.batches:
             seq += 1
         return web.Response(body=encode(EventAck(boot=batch.boot, seq=seq)))
