@@ -1,7 +1,8 @@
-"""/metrics and /healthz of `oca serve --root --admin`; an appliance's agent has its own."""
+"""/metrics, /healthz and /readyz where there is no agent; an appliance's agent has its own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -10,8 +11,17 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from oca.metrics import metrics_text
 
 
-async def start_admin(run_dir: Path, host: str, port: int) -> web.AppRunner:
-    """Listen on host:port until the runner is cleaned up. Raises OSError when that is taken."""
+async def start_admin(
+    run_dir: Path,
+    host: str,
+    port: int,
+    missing: Callable[[], Sequence[str]],
+    draining: Callable[[], bool],
+) -> web.AppRunner:
+    """Listen on host:port until the runner is cleaned up. Raises OSError when that is taken.
+
+    `missing` names the workers that do not answer; `draining` is whether we are about to stop.
+    """
 
     async def show_metrics(_request: web.Request) -> web.Response:
         return web.Response(
@@ -19,12 +29,22 @@ async def start_admin(run_dir: Path, host: str, port: int) -> web.AppRunner:
         )
 
     async def show_health(_request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        return _verdict([f"{name} does not answer" for name in missing()])
+
+    async def show_ready(_request: web.Request) -> web.Response:
+        faults = [f"{name} does not answer" for name in missing()]
+        return _verdict([*faults, "draining"] if draining() else faults)
 
     app = web.Application()
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/healthz", show_health)
+    app.router.add_get("/readyz", show_ready)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
+
+
+def _verdict(faults: Sequence[str]) -> web.Response:
+    """200 and `ok`, or 503 and a fault a line."""
+    return web.Response(status=503 if faults else 200, text="\n".join(faults or ["ok"]) + "\n")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -72,65 +72,65 @@ def serve(
     elif config_file is not None:
         if listen or workers or admin:
             raise click.UsageError("with --config, say it in the file: listen, workers, admin")
-        _serve_config(_config(config_file), config_file)
+        _serve_config(config_file)
 
 
 def _serve_root(root: str, listen: str, workers: int, admin: str) -> None:
-    from oca.admin import start_admin
-    from oca.config import Timeouts
-    from oca.counters import Generation
-    from oca.supervisor import life_pipe, listeners, supervise, worker_children
+    from oca.crew import Crew
+    from oca.settings import FolderSettings
 
-    host, port = split_address(listen, "--listen")
-    admin_at = split_address(admin, "--admin") if admin else None
-    sockets = listeners(host, port, workers)
+    at = split_address(listen, "--listen")
     run_dir = Path(tempfile.mkdtemp(prefix="oca-"))
     try:
-        Generation(run_dir)
-        life_fd = life_pipe()
-        args = ["--root", root, "--run", str(run_dir)]
-        children = worker_children(workers, sockets, life_fd, args)
-        bound = sockets[0].getsockname()
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        crew = Crew(run_dir, at, workers, ["--root", root])
         click.echo(
-            f"oca serves {root} at http://{shown}:{bound[1]}/ "
-            f"({workers} worker{'s' if workers > 1 else ''}, read-only, open to all); Ctrl-C stops"
+            f"oca serves {root} at http://{crew.shown}/ ({workers} "
+            f"worker{'s' if workers > 1 else ''}, read-only, open to all); Ctrl-C stops"
         )
-        extra = None if admin_at is None else (lambda: start_admin(run_dir, *admin_at))
-        asyncio.run(supervise(children, Timeouts().drain_s, extra))
+        crew.run(FolderSettings(), split_address(admin, "--admin") if admin else None)
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)
 
 
-def _serve_config(config: Config, config_file: str) -> None:
-    from oca.counters import Generation
-    from oca.supervisor import agent_child, life_pipe, listeners, supervise, worker_children
+def _serve_config(config_file: str) -> None:
+    from oca.crew import Crew
+    from oca.settings import FileSettings
 
+    settings = FileSettings(Path(config_file))
+    config = settings.config
     run_dir = Path(config.run)
     run_dir.mkdir(parents=True, exist_ok=True)
-    Generation(run_dir)
-    host, port = split_address(config.listen, "listen")
-    workers = config.workers or os.cpu_count() or 1
-    sockets = listeners(host, port, workers)
-    life_fd = life_pipe()
-    args = ["--config", config_file, "--run", str(run_dir)]
-    children = worker_children(workers, sockets, life_fd, args)
+    settings.keep()
+    at = split_address(config.listen, "listen")
+    crew = Crew(run_dir, at, config.workers or os.cpu_count() or 1, settings.args)
+    click.echo(f"oca {config.id} serves {config.store} at {crew.shown}")
+    admin = split_address(config.admin, "admin") if config.admin else None
     if config.agent.key_file:
-        children.append(agent_child(config_file, life_fd))
-    bound = sockets[0].getsockname()
-    click.echo(f"oca {config.id} serves {config.store} at {bound[0]}:{bound[1]}")
-    asyncio.run(supervise(children, config.timeouts.drain_s))
+        crew.add_agent(settings.args)
+        admin = None  # the agent has it
+    crew.run(settings, admin)
 
 
-def _config(path: str) -> Config:
-    return read(Path(path).read_bytes(), path)
+def _config(path: str, name: str | None = None) -> Config:
+    return read(Path(path).read_bytes(), name or path)
 
 
 @cli.command("check-config")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
-def check_config(file: str) -> None:
-    """Read FILE as `serve --config` would, and print every setting with its reason."""
-    for knob in knobs_of(_config(file)):
+@click.option("--quiet", "-q", is_flag=True, help="Say only what is wrong.")
+def check_config(file: str, quiet: bool) -> None:
+    """Read FILE and the keys it names as `serve --config` would; print settings and reasons.
+
+    Exit 0 when it can be used. Secrets (hs256 keys) are not printed.
+    """
+    from oca.settings import checked
+
+    config = checked(Path(file).read_bytes(), file)
+    if quiet:
+        return
+    shown = {kid: text.partition(":")[0] + ":…" for kid, text in config.token_keys.items()
+             if text.startswith("hs256:")}  # fmt: skip
+    for knob in knobs_of(replace(config, token_keys={**config.token_keys, **shown})):
         click.echo(f"{knob.name} = {knob.value!r}")
         click.echo(f"    {knob.why}")
 
@@ -154,23 +154,27 @@ def keygen(file: str, kind: str) -> None:
 @click.option("--index", type=int, required=True)
 @click.option("--listen-fd", type=int, required=True)
 @click.option("--life-fd", type=int, required=True)
+@click.option("--beat-fd", type=int, required=True)
 @click.option("--run", "run_dir", required=True)
 @click.option("--root")
 @click.option("--config", "config_file")
+@click.option("--as", "name", help="What to call the configuration, and where its paths start.")
 def worker(
     index: int,
     listen_fd: int,
     life_fd: int,
+    beat_fd: int,
     run_dir: str,
     root: str | None,
     config_file: str | None,
+    name: str | None,
 ) -> None:
     """One data-plane process; the supervisor starts it."""
     from oca.worker import Post, run_appliance, run_folder
 
-    post = Post(index, listen_fd, life_fd, Path(run_dir))
+    post = Post(index, listen_fd, life_fd, beat_fd, Path(run_dir))
     if config_file is not None:
-        config = _config(config_file)
+        config = _config(config_file, name)
         log.configure(f"oca {config.id} worker {index}", config.log_level)
         run_appliance(config, post)
     elif root is not None:
@@ -180,12 +184,13 @@ def worker(
 
 @cli.command(hidden=True)
 @click.option("--config", "config_file", required=True)
+@click.option("--as", "name", help="What to call it, and where its paths start.")
 @click.option("--life-fd", type=int)
-def agent(config_file: str, life_fd: int | None) -> None:
+def agent(config_file: str, name: str | None, life_fd: int | None) -> None:
     """The appliance's agent; the supervisor starts it."""
     from oca.agent.main import live
 
-    config = _config(config_file)
+    config = _config(config_file, name)
     log.configure(f"oca {config.id} agent", config.log_level)
     live(config, life_fd)
 

@@ -138,6 +138,19 @@ def open_metrics(run_dir: Path, worker: int) -> memoryview:
     return slots
 
 
+def nobody_connected(run_dir: Path, worker: int) -> None:
+    """Say that a worker whose process is gone has no open connections, however it ended."""
+    try:
+        with _map(run_dir / f"metrics-{worker}.map", write=True) as mapping:
+            start = len(mapping) - 8 * len(SLOT_NAMES)
+            names = _names_block(SLOT_NAMES)
+            if mapping[METRICS_HEADER_BYTES:start] == names:
+                at = start + 8 * SLOT_NAMES.index(CONNECTIONS_OPEN)
+                mapping[at : at + 8] = bytes(8)
+    except (CounterFileError, FileNotFoundError):
+        return
+
+
 def metrics_files(run_dir: Path) -> list[tuple[int, Path]]:
     """(worker index, file) of every metrics mapping in the run folder, in order."""
     found = [(_METRICS_NAME.match(p.name), p) for p in run_dir.iterdir()]

@@ -1,7 +1,7 @@
-"""Own the listening sockets, keep the workers and the agent alive, drain on SIGTERM.
+"""Start the crew → serve → drain → stop; on SIGHUP another configuration, one place at a time.
 
-A worker that dies is started again with the very same socket, so nobody waiting in its queue is
-turned away. Children hold the read end of a pipe that ends with this process, however it dies.
+Owns the listening sockets, so that no queue is lost whoever dies. Children hold the read end of a
+pipe that ends with this process, however it dies.
 """
 
 from __future__ import annotations
@@ -9,142 +9,140 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
-import sys
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
+from oca.place import Place
 from wire.errors import OcaError
 from wire.log import get
+from wire.notify import Notifier
 
-BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
-BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 5.0
-STEADY_S = 10.0  # lived this long: its death is not one in a row
 KILL_AFTER_S = 5.0  # beyond the drain
-LISTEN_FDS_START = 3  # sd_listen_fds(3)
+LOOK_S = 1.0
 _log = get("supervisor")
 
 
-class ListenError(OcaError):
-    """The address cannot be listened on; the text says why."""
+class Settings(Protocol):
+    """What the crew runs by."""
+
+    @property
+    def drain_s(self) -> float:
+        """How long the workers may take to finish, seconds."""
+
+    def renew(self) -> None:
+        """Take up what the operator wrote; raises OcaError, and then nothing has changed."""
+
+    def revert(self) -> None:
+        """Go back to what was in force before `renew`."""
 
 
-def listeners(host: str, port: int, count: int) -> list[socket.socket]:
-    """One SO_REUSEPORT socket per worker, or those that systemd passes in. Raises ListenError."""
-    passed = int(os.environ.get("LISTEN_FDS", "0"))
-    if passed and os.environ.get("LISTEN_PID") == str(os.getpid()):
-        return [socket.socket(fileno=LISTEN_FDS_START + i) for i in range(passed)]
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        address_text = str(address[0])
-        # a first one alone, so that another server on this port is an error and not a rival
-        with _bound(family, address_text, port, shared=False) as probe:
-            port = probe.getsockname()[1]
-        found = [_bound(family, address_text, port, shared=True) for _ in range(count)]
-        for listener in found:
-            listener.listen(BACKLOG)
-    except OSError as exc:
-        raise ListenError(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
-    return found
+class Supervisor:
+    """Workers and the agent, from start to stop."""
 
+    def __init__(
+        self,
+        workers: Sequence[Place],
+        agents: Sequence[Place],
+        settings: Settings,
+        notifier: Notifier,
+    ) -> None:
+        """`workers` are replaced while they serve, `agents` (at most one) by stop and start."""
+        self._workers, self._agents = workers, agents
+        self._settings, self._notifier = settings, notifier
+        self._stop, self._hup = asyncio.Event(), asyncio.Event()
+        self._on_tty = os.isatty(0)
 
-def _bound(family: int, address: str, port: int, *, shared: bool) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    try:
-        sock.bind((address, port))
-    except OSError:
-        sock.close()
-        raise
-    return sock
+    async def run(self, beside: Callable[[], Awaitable[object]] | None = None) -> None:
+        """start → serve → drain → stop. `beside` is started with the crew."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hup)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            for place in (*self._workers, *self._agents):
+                await place.start()
+            if beside is not None:
+                await beside()
+            errands = (self._look(), self._reload(), self._notifier.feed(self.is_well))
+            tasks = [asyncio.create_task(errand) for errand in errands]
+            await self._stop.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await self._drain()
 
+    def is_well(self) -> bool:
+        """Whether every worker answers."""
+        return all(place.is_well() for place in self._workers)
 
-@dataclass(slots=True)
-class Child:
-    """One process to keep alive: `command` is its argv, `fds` what it inherits."""
+    def missing(self) -> list[str]:
+        """The workers that do not answer, by name; for /readyz and /healthz."""
+        return [place.name for place in self._workers if not place.is_well()]
 
-    name: str
-    command: Sequence[str]
-    fds: Sequence[int]
-    stopping: bool = False
-    process: asyncio.subprocess.Process | None = None
+    @property
+    def draining(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
 
-    async def keep(self) -> None:
-        """Start it, and again whenever it dies, until told to stop."""
-        backoff_s = BACKOFF_FIRST_S
-        while not self.stopping:
-            started_s = time.monotonic()
-            self.process = await asyncio.create_subprocess_exec(*self.command, pass_fds=self.fds)
-            if self.stopping:
-                self.stop()
-            status = await self.process.wait()
-            if self.stopping:
-                return
-            lived_s = time.monotonic() - started_s
-            backoff_s = BACKOFF_FIRST_S if lived_s > STEADY_S else backoff_s
-            _log.error("died", child=self.name, status=status, lived_s=round(lived_s, 1))
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+    def _on_hup(self) -> None:
+        """Reload; but when the terminal it was started from is gone, stop."""
+        if self._on_tty and not os.isatty(0):
+            self._stop.set()
+        else:
+            self._hup.set()
 
-    def stop(self, signal_number: int = signal.SIGTERM) -> None:
-        """Ask it to end; it is not started again."""
-        self.stopping = True
-        if self.process is not None and self.process.returncode is None:
-            self.process.send_signal(signal_number)
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for place in self._workers:
+                place.look()
 
+    async def _reload(self) -> None:
+        """READY when all serve; then whenever told, another configuration and another crew."""
+        for place in self._workers:
+            await place.serving()
+        self._notifier.ready("serving")
+        while True:
+            await self._hup.wait()
+            self._hup.clear()
+            self._notifier.reloading("reloading")
+            self._notifier.ready(await self._roll())
 
-def worker_child(index: int, listener: socket.socket, life_fd: int, args: Sequence[str]) -> Child:
-    """A data-plane worker; `args` say what it serves and where its counters are."""
-    fd = listener.fileno()
-    command = [
-        *(sys.executable, "-m", "oca", "worker", "--index", str(index)),
-        *("--listen-fd", str(fd), "--life-fd", str(life_fd), *args),
-    ]
-    return Child(f"worker {index}", command, (fd, life_fd))
+    async def _roll(self) -> str:
+        """One rolling restart by new settings, or none at all; what became of it, in words."""
+        try:
+            self._settings.renew()
+        except (OcaError, OSError) as exc:
+            _log.error("reload refused, the old configuration stays", why=str(exc))
+            return f"serving by the old configuration: {exc}"
+        done: list[Place] = []
+        for place in self._workers:
+            if not await place.replace():
+                self._settings.revert()
+                for changed in done:
+                    await changed.replace()
+                _log.error("reload given up, the old configuration stays", at=place.name)
+                return "serving by the old configuration: no worker starts by the new one"
+            done.append(place)
+        for agent in self._agents:
+            agent.renew()
+        _log.info("reloaded", workers=len(done))
+        return "serving, reloaded"
 
-
-def worker_children(
-    count: int, sockets: Sequence[socket.socket], life_fd: int, args: Sequence[str]
-) -> list[Child]:
-    """`count` workers; when systemd passed fewer sockets than that, some share one."""
-    return [worker_child(i, sockets[i % len(sockets)], life_fd, args) for i in range(count)]
-
-
-def agent_child(config_file: str, life_fd: int) -> Child:
-    """The appliance's agent."""
-    command = [sys.executable, "-m", "oca", "agent", "--config", config_file]
-    return Child("agent", [*command, "--life-fd", str(life_fd)], (life_fd,))
-
-
-async def supervise(
-    children: Sequence[Child], drain_s: float, extra: Callable[[], Awaitable[object]] | None = None
-) -> None:
-    """Start all → wait for SIGTERM or SIGINT → drain → stop. `extra` is started beside them."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    tasks = [asyncio.create_task(child.keep()) for child in children]
-    if extra is not None:
-        await extra()
-    try:
-        await stop.wait()
-    finally:
-        for child in children:
-            child.stop()
-        _done, late = await asyncio.wait(tasks, timeout=drain_s + KILL_AFTER_S)
-        for child in children if late else ():
-            child.stop(signal.SIGKILL)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def _drain(self) -> None:
+        """Ask all to finish; whoever is late is killed."""
+        drain_s = self._settings.drain_s
+        self._notifier.stopping("draining", drain_s + 2 * KILL_AFTER_S)
+        places = (*self._workers, *self._agents)
+        for place in places:
+            place.stop()
+        waits = [asyncio.create_task(place.ended()) for place in places]
+        _done, late = await asyncio.wait(waits, timeout=drain_s + KILL_AFTER_S)
+        if late:
+            for place in places:
+                place.stop(signal.SIGKILL)
+        await asyncio.gather(*waits)
 
 
 def life_pipe() -> int:

@@ -7,6 +7,7 @@ when that pipe ends, the supervisor is dead and so is the worker.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import gc
 import os
@@ -23,6 +24,7 @@ from oca.access import Gate
 from oca.config import Config, Limits, Timeouts
 from oca.counters import Demand, Generation, open_metrics
 from oca.files import FolderFiles, Shelf, StoreFiles
+from oca.place import BEAT_S
 from oca.server import Server
 from oca.service import Service
 from oca.state import PEERS_FILE, Peers, read_peers
@@ -39,11 +41,13 @@ _log = get("worker")
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What the supervisor gives a worker: its index, its socket, the pipe, where counters live."""
+    """What the supervisor gives a worker: the number of its counters and the folder where they
+    are, its socket, the pipe that ends with the supervisor, and one for signs of life."""
 
     index: int
     listen_fd: int
     life_fd: int
+    beat_fd: int
     run_dir: Path
 
 
@@ -95,7 +99,8 @@ async def _serve(
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is the supervisor's to judge
+    for number in (signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, lambda: None)  # these are the supervisor's to judge
     loop.add_reader(post.life_fd, _die)
     lock = _hold_counters(post)
     generation = Generation(post.run_dir)
@@ -111,9 +116,17 @@ async def _serve(
     )
     _settle()
     server.start()
+    _beat(post.beat_fd, loop)
     await stop.wait()
     await server.drain()
     os.close(lock)
+
+
+def _beat(fd: int, loop: asyncio.AbstractEventLoop) -> None:
+    """Tell the supervisor that we serve, now and for as long as the loop turns."""
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        os.write(fd, b".")
+    loop.call_later(BEAT_S, _beat, fd, loop)
 
 
 def _hold_counters(post: Post) -> int:
@@ -138,8 +151,9 @@ def _reload(config: Config | None, run_dir: Path, service: Service) -> None:
 
 def _settle() -> None:
     """All descriptors the system allows; and the collector leaves alone what lives for ever."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)

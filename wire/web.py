@@ -18,6 +18,7 @@ from wire.codec import decode, encode
 from wire.errors import OcaError, WireError
 from wire.keys import VerifyKey
 from wire.log import get
+from wire.notify import notifier
 from wire.problem import PROBLEM_TYPE, Problem, problem_of
 
 T = TypeVar("T")
@@ -100,7 +101,12 @@ def listen_address(text: str, what: str) -> tuple[str, int]:
 
 
 async def serve_until_stopped(listeners: Mapping[str, web.Application]) -> None:
-    """Start → serve → drain → stop: each `HOST:PORT` with its application, until SIGTERM/SIGINT."""
+    """Start → serve → drain → stop: each `HOST:PORT` with its application, until SIGTERM/SIGINT.
+
+    systemd is told, and its watchdog fed while the loop turns.
+    """
+    told = notifier()
+    feeding = asyncio.create_task(told.feed())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -114,8 +120,11 @@ async def serve_until_stopped(listeners: Mapping[str, web.Application]) -> None:
             await runner.setup()
             await web.TCPSite(runner, host, port, reuse_address=True).start()
             _log.info("listening", address=address)
+        told.ready("serving")
         await stop.wait()
         _log.info("stopping")
+        told.stopping("stopping", 2 * SHUTDOWN_S)
     finally:
+        feeding.cancel()
         for runner in runners:
             await runner.cleanup()

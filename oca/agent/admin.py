@@ -1,4 +1,4 @@
-"""What the operator sees of one box: /metrics, /healthz, /v1/status, /v1/drain. Never public."""
+"""What the operator sees of one box: /metrics, /healthz, /readyz, /v1/status. Never public."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ def admin_app(
         value = {"health": vitals.health, "why": vitals.why, "admit": vitals.admit}
         return json_response(value, status=200 if vitals.health > 0 else 503)
 
+    async def show_ready(_request: web.Request) -> web.Response:
+        ready = vitals.taken and vitals.health > 0 and not vitals.draining
+        why = "draining" if vitals.draining else vitals.why
+        return json_response({"ready": ready, "why": why}, status=200 if ready else 503)
+
     async def show_status(_request: web.Request) -> web.Response:
         return json_response(status())
 
@@ -38,6 +43,7 @@ def admin_app(
     app = web.Application(middlewares=[problems])
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/healthz", show_health)
+    app.router.add_get("/readyz", show_ready)
     app.router.add_get("/v1/status", show_status)
     app.router.add_put("/v1/drain", drain)
     app.router.add_delete("/v1/drain", drain)
