@@ -122,17 +122,24 @@ install_players() {
     echo "$want" >"$stamp"
 }
 
-browser_ok() {
+has_browser() {
     for name in chromium chromium-browser google-chrome; do
         command -v "$name" >/dev/null 2>&1 && return 0
     done
     return 1
 }
 
+# The Node.js inside the playwright wheel is linked against it; a minimal Debian lacks it.
+has_libatomic() { "${LDCONFIG:-/sbin/ldconfig}" -p 2>/dev/null | grep -q 'libatomic\.so\.1'; }
+
 install_browser() {
-    browser_ok && return
-    is_root && say "installing Chromium from Debian, for the browser tests"
-    debian chromium
+    missing=""
+    has_browser || missing="chromium"
+    has_libatomic || missing="$missing libatomic1"
+    [ -n "$missing" ] || return 0
+    is_root && say "installing from Debian, for the browser tests: $missing"
+    # shellcheck disable=SC2086 # a list of package names
+    debian $missing
 }
 
 : >"$LOG"

@@ -162,6 +162,7 @@ def book(story: Story, evenings: Mapping[str, Evening]) -> None:
 
 
 def note_evenings(story: Story, name: str, evenings: Mapping[str, Evening]) -> None:
+    """Note whether all requests of these evenings (by home site) were served, and right."""
     faults = [text for one in evenings.values() for text in (*one.wrong, *one.unserved)]
     sessions = sum(one.sessions for one in evenings.values())
     size = sum(sum(one.delivered.values()) for one in evenings.values())
@@ -187,7 +188,7 @@ def _sum(sessions: Sequence[Session]) -> int:
 
 
 def truth_of(media: Path, catalogue: Catalogue) -> Truth:
-    """What every file must be."""
+    """What every file must be; raises StageError when there are none."""
     truth = read_truth(media, catalogue)
     if not truth.assets:
         raise StageError(f"there is nothing in {media}")

@@ -47,7 +47,9 @@ class Stage:
     crew: Crew
 
     def start_all(self) -> None:
-        """Start fill, steering, origin and the appliances, and wait until all of them listen."""
+        """Start fill, steering, origin and the appliances, and wait until all of them listen.
+
+        Raises StageError when an address is taken, ProcessError when one does not come up."""
         places = {"fill": layout.FILL, "steering": layout.STEERING}
         places |= {box.id: f"{box.host}:{layout.PORT}" for box in layout.SERVERS}
         taken = [place for place in places.values() if listens(place)]
@@ -65,7 +67,9 @@ class Stage:
         return self.crew.start(name, argv)
 
     def boxes(self) -> dict[str, BoxState]:
-        """Steering's view of the fleet by appliance; empty while it does not answer."""
+        """Steering's view of the fleet by appliance; empty while it does not answer.
+
+        Raises StageError when the answer cannot be read."""
         raw = ask(f"http://{layout.STEERING_ADMIN}/v1/fleet")
         try:
             state = decode(FleetState, raw, "fleet state") if raw else None
@@ -74,7 +78,9 @@ class Stage:
         return {box.appliance: box for box in state.boxes} if state else {}
 
     def plan_of(self, box: layout.Box) -> Plan:
-        """The plan that fill hands this box now, fetched and verified as the box does."""
+        """The plan that fill hands this box now, fetched and verified as the box does.
+
+        Raises StageError when there is none."""
         pem = (self.run.folder / "keys" / f"{box.id}.pem").read_bytes()
         key = parse_private_key(pem, box.id, "key")
         raw = ask(
@@ -100,7 +106,8 @@ class Stage:
     def event_totals(self) -> Bytes:
         """The bytes in fill's books by (home site, serving box), of viewers in the ISPs.
 
-        Bytes without a home are steering's own: it fetches the manifests from the origin."""
+        Bytes without a home are steering's own: it fetches the manifests from the origin.
+        Raises StageError when fill does not answer."""
         raw = ask(f"http://{layout.FILL_ADMIN}/v1/offload")
         try:
             report = decode(OffloadReport, raw, "offload report")
