@@ -7,6 +7,7 @@ is answered by asking for a full one, so the picture heals by itself.
 from __future__ import annotations
 
 import msgspec
+from pyroaring import BitMap
 
 from wire.errors import ConflictError
 from wire.ids import ApplianceId, Count, Epoch
@@ -50,9 +51,11 @@ def take(
     return _stored(message, pack_bitmap(assets)), reply
 
 
-def assets_of(stored: Stored) -> frozenset[int]:
-    """The asset ids of a stored inventory."""
-    return frozenset(unpack_bitmap(stored.assets, f"inventory of {stored.appliance}"))
+def assets_of(stored: Stored, next_id: int) -> frozenset[int]:
+    """The asset ids of a stored inventory, of those below `next_id`: a megabyte of bitmap may name
+    four billion that never were."""
+    held = unpack_bitmap(stored.assets, f"inventory of {stored.appliance}")
+    return frozenset(held & BitMap(range(next_id)))
 
 
 def _stored(message: Inventory, assets: str) -> Stored:

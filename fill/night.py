@@ -204,7 +204,7 @@ def read_held(
     for box in fleet.appliances:
         stored = files.read_inventory(box.id)
         if stored is not None and stored.epoch == catalogue.epoch:
-            held[box.id] = assets_of(stored)
+            held[box.id] = assets_of(stored, catalogue.next_id)
         elif box.id in old and old[box.id].epoch == catalogue.epoch:
             held[box.id] = frozenset(item.asset for item in old[box.id].desired)
     return held

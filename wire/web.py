@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from wire.auth import Caller, authenticate
+from wire.auth import Caller, authenticate, check_before_body
 from wire.codec import decode, encode
 from wire.errors import OcaError, WireError
 from wire.keys import VerifyKey
@@ -25,6 +25,7 @@ T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SHUTDOWN_S = 5.0  # control answers are short; whoever is still writing after this is gone
+UNPROVEN_BYTES_MAX = 64 * 1024  # what is read of a stranger's body, whose signature covers it
 _log = get("web")
 
 
@@ -77,8 +78,12 @@ async def read_signed(
 ) -> tuple[Caller, T]:
     """The caller and the typed body of a signed request; raises AuthError or WireError.
 
-    The signature is checked before the body is parsed.
+    The signature is checked before the body is parsed, and before a large one is read.
     """
+    length = request.content_length
+    if length is None or length > UNPROVEN_BYTES_MAX:
+        header = request.headers.get("Authorization", "")
+        check_before_body(header, keys, audience, time.time())
     body = await request.read()
     caller = caller_of(request, keys, audience, body)
     return caller, decode(kind, body, what)
@@ -115,7 +120,10 @@ async def serve_until_stopped(listeners: Mapping[str, web.Application]) -> None:
     try:
         for address, app in listeners.items():
             host, port = listen_address(address, "listen")
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+            # A compressed body would be unpacked, a thousandfold, before anybody asked whose it is.
+            runner = web.AppRunner(
+                app, access_log=None, shutdown_timeout=SHUTDOWN_S, auto_decompress=False
+            )
             runners.append(runner)
             await runner.setup()
             await web.TCPSite(runner, host, port, reuse_address=True).start()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import random
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -209,6 +211,50 @@ async def put(ground: Ground, who: str, body: bytes) -> tuple[int, bytes]:
     """PUT an inventory."""
     status, raw, _ = await ground.call("PUT", f"/v1/inventory/{who}", who, body)
     return status, raw
+
+
+async def test_a_box_that_claims_to_hold_everything_does_not_stop_the_night(
+    ground: Ground, snapshot: Snapshot, service: subprocess.Popen[bytes]
+) -> None:
+    """A megabyte of bitmap may name four billion assets: only those that ever were count."""
+    everything = BitMap()
+    everything.add_range(0, 2**32)
+    everything.run_optimize()
+    report = Inventory(
+        appliance="b1", epoch=snapshot.epoch, boot=1, seq=1, added=pack_bitmap(everything)
+    )
+    assert (await put(ground, "b1", encode(report)))[0] == 200
+    kill(service)
+    ground.fill("plan")
+    plan = open_plan((ground.folder / "state/plans/1/b1.jws").read_bytes(), ground.files.own_keys())
+    assert {item.action for item in plan.desired} == {"keep"}
+
+
+async def test_a_stranger_cannot_make_fill_hold_much(
+    ground: Ground, service: subprocess.Popen[bytes]
+) -> None:
+    """A large body is refused before it is read, a compressed one is never unpacked."""
+    before = peak_bytes(service.pid)
+    host, _, port = ground.listen.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /v1/events HTTP/1.1\r\nHost: h\r\nContent-Length: 30000000\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert b" 401 " in await reader.readline()
+    writer.close()
+    bomb = gzip.compress(bytes(60_000_000))
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"http://{ground.listen}/v1/events", data=bomb, headers=headers) as reply,
+    ):
+        assert reply.status == 401
+    assert peak_bytes(service.pid) - before < 10_000_000
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process ever had."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 async def test_a_plan_knows_what_was_reported(
