@@ -9,10 +9,10 @@ from aiohttp import web
 from steering.api import Api, asset_or_title
 from steering.engine import Engine
 from steering.metrics import Metrics
-from wire.errors import NotFoundError
+from wire.errors import ForbiddenError, NotFoundError
 from wire.log import get
 from wire.steer import FleetState
-from wire.web import json_response
+from wire.web import Handler, json_response
 
 _log = get("admin")
 
@@ -70,6 +70,14 @@ class Admin:
 
     def _state(self) -> FleetState:
         return self._engine.view.state(time.monotonic())
+
+
+@web.middleware
+async def operators_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what a web page asks: it would have an operator's browser drain boxes for it."""
+    if "Origin" in request.headers:
+        raise ForbiddenError("the admin listener is for operators' tools, not for web pages")
+    return await handler(request)
 
 
 async def healthz(_: web.Request) -> web.Response:

@@ -99,7 +99,7 @@ class Manifests:
         async with self._slots:
             raw = await self._fetch(key[1], key[2])
         manifest = await asyncio.to_thread(read_manifest, raw, key[2])
-        await asyncio.to_thread(_write_file, path, raw)
+        await asyncio.to_thread(_keep_file, path, raw)
         return manifest
 
     async def _fetch(self, asset: int, name: str) -> bytes:
@@ -138,8 +138,7 @@ class Manifests:
         return self._folder / epoch / f"{asset}-{name}"
 
     def _prune(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for folder in self._folder.iterdir():
+        for folder in self._folder.glob("*"):
             if folder.name != self.epoch:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -198,10 +197,10 @@ class CataloguePoller:
                     raise UnavailableError(f"fill answered {answer.status}")
                 raw, etag = await answer.read(), answer.headers.get("ETag", "")
             index = await asyncio.to_thread(decode, TitleIndex, raw, "catalogue")
-            await asyncio.to_thread(write_durably, self._file, raw)
         except (aiohttp.ClientError, TimeoutError, OSError, OcaError) as exc:
             _log.warning("catalogue not refreshed", why=str(exc) or type(exc).__name__)
             return False
+        await asyncio.to_thread(_keep_file, self._file, raw)
         self._etag = etag
         return self._accept(index)
 
@@ -231,10 +230,14 @@ def read_manifest(raw: bytes, name: str) -> Manifest:
 def _read_file(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return None
 
 
-def _write_file(path: Path, raw: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(path, raw)
+def _keep_file(path: Path, raw: bytes) -> None:
+    """Keep a copy for the next life. A disk that refuses does not stop this one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, raw)
+    except OSError as exc:
+        _log.error("no copy was kept", file=str(path), why=exc.strerror)

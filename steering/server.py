@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from steering.admin import Admin, healthz
+from steering.admin import Admin, healthz, operators_only
 from steering.api import Api, cors
 from steering.catalogue import CataloguePoller, Manifests
 from steering.config import Config
@@ -127,7 +127,7 @@ class Replica:
 
     def admin(self) -> web.Application:
         """The application of the admin listener: operators."""
-        app = web.Application(middlewares=[cors, problems])
+        app = web.Application(middlewares=[problems, operators_only])
         Admin(self.engine, self._api(may_name_client=True), self.metrics).add_to(app)
         return app
 

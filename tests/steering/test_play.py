@@ -151,6 +151,15 @@ async def test_dead_origin_does_not_stop_play_not_even_after_a_restart(
         assert status == 200 and b"a1" in body
 
 
+async def test_a_disk_that_refuses_copies_does_not_stop_play(tmp_path: Path) -> None:
+    """Neither manifests nor titles: they were fetched, only the next life must fetch them again."""
+    (tmp_path / "state" / "titles.json" / "x").mkdir(parents=True)
+    (tmp_path / "state" / "manifests").write_bytes(b"where a folder should be")
+    async with running(tmp_path) as replica:
+        await report_all(replica)
+        assert (await replica.ask("/v1/play/film.m3u8"))[0] == 200
+
+
 async def test_manifests_are_fetched_once_with_a_token_the_origin_accepts(tmp_path: Path) -> None:
     """A hundred plays cost the origin one request for each manifest."""
     async with running(tmp_path) as replica:

@@ -190,6 +190,18 @@ async def test_browsers_of_any_origin_may_ask_and_nothing_is_cached(tmp_path: Pa
         assert status == 204 and headers["Access-Control-Allow-Headers"] == "*"
 
 
+async def test_a_web_page_may_not_use_an_operators_browser(tmp_path: Path) -> None:
+    """Any page may send a plain POST or GET to 127.0.0.1; it must not drain or read the fleet."""
+    async with running(tmp_path) as replica:
+        page = {"Origin": "http://page.example"}
+        for path, method in (("/v1/drain/a1", "POST"), ("/v1/fleet", "GET")):
+            status, headers, _ = await replica.ask(path, method=method, admin=True, **page)
+            assert status == 403
+        status, headers, _ = await replica.ask("/v1/fleet", admin=True)
+        assert status == 200 and "Access-Control-Allow-Origin" not in headers
+        assert (await replica.fleet())["a1"]["state"] != "drained"
+
+
 async def test_admin_may_ask_for_any_client_and_metrics_count(tmp_path: Path) -> None:
     """`client=` works there; decisions, reasons and reports are on /metrics."""
     async with running(tmp_path) as replica:
