@@ -13,6 +13,7 @@ from oca.state import PEERS_FILE, Peers, read_peers
 from wire.codec import encode
 from wire.durable import write_durably
 from wire.errors import WireError
+from wire.reports import Route, route_fault
 
 
 class Workers:
@@ -36,9 +37,11 @@ class Workers:
             self._tell(msgspec.structs.replace(self._told, peers=dict(peers)))
 
     def tell_prefixes(self, prefixes: tuple[str, ...]) -> None:
-        """Clients inside these prefixes may be served."""
+        """Clients inside these prefixes may be served, less those that steering drops as well: a
+        default route lets nobody in, and one that is no prefix keeps nobody out."""
+        kept = tuple(prefix for prefix in prefixes if not route_fault(Route(prefix=prefix), ()))
         with self._lock:
-            self._tell(msgspec.structs.replace(self._told, prefixes=prefixes))
+            self._tell(msgspec.structs.replace(self._told, prefixes=kept))
 
     def _tell(self, peers: Peers) -> None:
         if peers != self._told or not self._path.exists():

@@ -82,7 +82,8 @@ async def test_changes_travel_as_deltas(world: World) -> None:
 
 
 async def test_routes_are_reread_when_their_file_changes(world: World) -> None:
-    """Steering and the workers hear of a new prefix; a broken file leaves the last good one."""
+    """Steering and the workers hear of a new prefix; a broken file leaves the last good one. A
+    default route, and what is no prefix, lets nobody in."""
     steering = SteeringServer(world.keys)
     routes = world.folder / "routes.toml"
     routes.write_text('[[routes]]\nprefix = "127.16.0.0/16"\nas_path = [64500]\n')
@@ -93,7 +94,8 @@ async def test_routes_are_reread_when_their_file_changes(world: World) -> None:
         async with world.filled():
             await eventually(lambda: steering.routes is not None and world.shelf() == {1})
             assert steering.routes is not None
-            routes.write_text('[[routes]]\nprefix = "127.17.0.0/16"\n')
+            foreign = "".join(f'[[routes]]\nprefix = "{p}"\n' for p in ("0.0.0.0/0", "nonsense"))
+            routes.write_text('[[routes]]\nprefix = "127.17.0.0/16"\n' + foreign)
             await eventually(lambda: steering.routes.routes[0].prefix == "127.17.0.0/16")
             routes.write_text("[[routes]]\nprefiks = 3")
             await asyncio.sleep(0.6)
