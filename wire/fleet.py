@@ -118,5 +118,7 @@ def _check(fleet: Fleet, what: str) -> None:
             raise WireError(
                 what, f"{where}.id", f"{ORIGIN_ID!r} is the one appliance of the origin site"
             )
-        parse_verify_key(box.public_key, f"{what}: {where}.public_key")
+        if parse_verify_key(box.public_key, f"{what}: {where}.public_key").alg != "EdDSA":
+            detail = "an appliance's key is an ed25519 one: its public half is all others may have"
+            raise WireError(what, f"{where}.public_key", detail, hint="ed25519:…, by oca keygen")
         seen.add(box.id)

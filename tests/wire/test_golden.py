@@ -69,6 +69,7 @@ def test_fleet_file_is_read() -> None:
         ('id = "oca-a1"', 'id = "origin"', "appliance[0].id"),
         ("port = 18080", "port = 0", "$.port"),
         ("11qYAYKxC", "!!", "appliance[0].public_key"),
+        ("ed25519:", "hs256:", "appliance[0].public_key"),
         ("[[site]]", "[[site", "not TOML"),
         ("disks_bytes = [1000000000000]", "", "`disks_bytes`"),
     ],
