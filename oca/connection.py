@@ -363,12 +363,16 @@ class Connection:
     def on_sweep(self, now_s: float) -> None:
         """Asked every now and then: is its time over, has it been flushed?"""
         try:
-            if self.phase is Phase.FLUSH and self._out.unacked() == 0:
+            if self.phase is Phase.FLUSH and (self._out.unacked() == 0 or self._is_gone()):
                 self.end(self._close or Close.ASKED)
             elif now_s >= self.deadline_s:
                 self._on_deadline(now_s)
         except Exception:
             self._fail()
+
+    def _is_gone(self) -> bool:
+        """Whether a reset came: nobody reads this socket any more, so it must be asked."""
+        return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
     def _on_deadline(self, now_s: float) -> None:
         if self.phase in (Phase.IDLE, Phase.LINGER, Phase.FLUSH) and self._is_taking(now_s):

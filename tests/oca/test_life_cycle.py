@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -311,6 +312,28 @@ def test_an_idle_box_has_no_open_connections_in_its_books(tmp_path: Path) -> Non
         assert totals(run_dir)[CONNECTIONS_OPEN] == 1
         os.kill(children_of(oca.pid)[0], signal.SIGKILL)
         wait_until(lambda: totals(run_dir)[CONNECTIONS_OPEN] == 0, "the gauge")
+
+
+def test_a_client_that_resets_after_its_fin_is_forgotten_at_once(tmp_path: Path) -> None:
+    """FIN, then RST while the kernel holds what it did not read (what wrk does at its end): the
+    connection is over, and does not hold up a drain."""
+    root = tmp_path / "www"
+    root.mkdir()
+    (root / "x").write_bytes(os.urandom(60_000))
+    admin = free_address()
+    args = ("--root", str(root), "--listen", "127.0.0.1:0", "--workers", "1", "--admin", admin)
+    with serving(tmp_path, *args) as oca, socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect((oca.host, oca.port))
+        sock.sendall(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        time.sleep(0.5)
+        assert "oca_connections_open 1.0" in fetch(f"http://{admin}/metrics")[1]
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+        wait_until(
+            lambda: "oca_connections_open 0.0" in fetch(f"http://{admin}/metrics")[1], "its end", 5
+        )
 
 
 def test_log_lines_of_a_reload_are_json(folder: Path, tmp_path: Path) -> None:
