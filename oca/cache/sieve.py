@@ -52,15 +52,18 @@ class Sieve(Policy):
     def _evict(self) -> None:
         """Walk the hand to the next key that was not visited, and evict that."""
         entries = self._entries
-        while True:
+        spared = True
+        while spared:
             if not self._ahead:
                 self._ahead, self._passed = self._passed, self._ahead
             key, _ = self._ahead.popitem(last=False)
             entry = entries[key]
-            if not entry & VISITED:
-                break
-            entries[key] = entry - VISITED
-            self._passed[key] = None
+            spared = bool(entry & VISITED)
+            if spared:
+                entries[key] = entry - VISITED
+                self._passed[key] = None
+        if not self._ahead:  # the walk ends here: who joins now is met at the end of the next one
+            self._ahead, self._passed = self._passed, self._ahead
         del entries[key]
         self.held_bytes -= entry >> SIZE_SHIFT
         self.victims.append(key)
