@@ -60,6 +60,9 @@ def faults_told(function: F) -> F:
             _err.print(f"fill: {exc}", style="red", markup=False, highlight=False)
             braked = isinstance(exc, BrakesOn)
             raise SystemExit(BRAKED if braked else FAILED) from exc
+        except OSError as exc:  # a full disk, or a folder that is not ours
+            _err.print(f"fill: {exc}", style="red", markup=False, highlight=False)
+            raise SystemExit(FAILED) from exc
 
     return update_wrapper(told, function)  # type: ignore[return-value]  # same signature
 

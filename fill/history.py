@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import UNSET
 
 from fill.demand import DemandRow
+from wire.errors import WireError
 from wire.events import EventAck, EventBatch
 
 MINUTES_A_DAY = 1440
@@ -42,6 +44,25 @@ _ADD_MINUTE = (
     "INSERT INTO minutes VALUES (?,?,?,?,?) "
     "ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes"
 )
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[History]:
+    """The history at `path`, for one question; raises WireError when it is none."""
+    try:
+        history = History(path)
+        try:
+            yield history
+        finally:
+            history.close()
+    except sqlite3.Error as exc:
+        raise unusable(path, exc) from exc
+
+
+def unusable(path: Path, exc: sqlite3.Error) -> WireError:
+    """What to tell of a history that cannot be used."""
+    hint = "move it away: its counts are lost then, and new ones flow on"
+    return WireError(str(path), "", f"this cannot be used as a history: {exc}", hint=hint)
 
 
 class History:

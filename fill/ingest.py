@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from fill.catalogue import Entry, Snapshot, assign_ids, read_catalogue, write_catalogue
+from fill.ledger import alone
 from fill.scan import Known, hash_files, hashed_of, scan_tree
 from fill.titles import check_title, describe
 from wire.catalogue import AssetKind
@@ -59,8 +60,17 @@ def make_catalogue(
 
     Retired assets stay in `a/` until `prune`, for boxes that still fill from it; one whose source
     file was overwritten in place is withdrawn at once, as its bytes are no longer its own. Raises
-    WireError (nothing is published then).
+    WireError (nothing is published then), and UnavailableError while another one is at work there.
     """
+    if not root.is_dir():
+        raise WireError(str(root), "", "there is no such folder")
+    with alone(root):
+        return _make_catalogue(root, total, done, prune)
+
+
+def _make_catalogue(
+    root: Path, total: Callable[[int], None], done: Callable[[int], None], prune: bool
+) -> Ingested:
     scanned = scan_tree(root)
     checked = {title.title: check_title(title) for title in scanned.titles}
     faults = [fault for each in checked.values() for fault in each.faults]

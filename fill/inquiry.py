@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from fill.explain import Case, amount, explain
 from fill.files import Files
-from fill.history import History
+from fill.history import reading
 from fill.ledger import Ledger, alone
 from fill.night import open_plans, read_all_demand
 from fill.offload import offload_report
@@ -53,11 +53,8 @@ def offload(files: Files, since_s: int) -> OffloadReport:
     """The offload report, from the history on the disk."""
     ledger = Ledger(files.state)
     current = ledger.current()
-    history = History(files.history)
-    try:
+    with reading(files.history) as history:
         totals = history.totals(since_s // 60)
-    finally:
-        history.close()
     return offload_report(totals, since_s, ledger.summary(current) if current else None)
 
 
@@ -67,7 +64,7 @@ def add_purge(files: Files, assets: Iterable[int]) -> int:
         snapshot = files.read_catalogue()
         wanted = set(assets)
         for asset in sorted(wanted):
-            if asset >= snapshot.next_id:
+            if not 0 <= asset < snapshot.next_id:  # one that is no id, and no box could read on
                 raise NotFoundError(f"the catalogue never had an asset {asset}")
         old = files.read_purge(snapshot.epoch)
         new = PurgeList(
@@ -82,11 +79,8 @@ def add_purge(files: Files, assets: Iterable[int]) -> int:
 def late_purgers(files: Files) -> list[str]:
     """One line for each box that has not carried out the whole purge list."""
     number = files.read_purge(files.read_catalogue().epoch).number
-    history = History(files.history)
-    try:
+    with reading(files.history) as history:
         acks = history.purge_acks()
-    finally:
-        history.close()
     late = []
     for box in files.read_fleet().appliances:
         done = acks.get(box.id, (0, 0))[0]

@@ -15,7 +15,7 @@ from fill.demand import Demand, Known, from_history, read_demand
 from fill.files import Files, digest_of, read_bytes
 from fill.forecast import forecast
 from fill.generation import BoxSummary, SiteTold, Summary
-from fill.history import History
+from fill.history import reading
 from fill.inventory import assets_of
 from fill.ledger import Generation, Ledger, alone
 from fill.planner import Inputs, plan_night
@@ -181,9 +181,8 @@ def read_all_demand(files: Files, catalogue: Snapshot, fleet: Fleet) -> Demand:
     known = Known(sites, catalogue.entries.keys(), catalogue.next_id)
     knobs, parts = files.config.demand, []
     if knobs.use in ("history", "both") and files.history.exists():
-        history = History(files.history)
-        parts.append(from_history(history.demand(knobs.days), known))
-        history.close()
+        with reading(files.history) as history:
+            parts.append(from_history(history.demand(knobs.days), known))
     if knobs.use in ("files", "both"):
         for name in knobs.files:
             path = files.base / name

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fill.history import History
+from fill.history import History, unusable
 from wire.errors import UnavailableError
 from wire.events import EventAck, EventBatch
 from wire.log import get
@@ -46,7 +46,7 @@ class HistoryWriter:
         self._ready: Future[None] = Future()
 
     def start(self) -> None:
-        """Open the database; raises sqlite3.Error if it cannot be used."""
+        """Open the database; raises WireError if it cannot be used."""
         self._thread.start()
         self._ready.result()
 
@@ -72,7 +72,7 @@ class HistoryWriter:
         try:
             history = History(self._path)
         except sqlite3.Error as exc:
-            self._ready.set_exception(exc)
+            self._ready.set_exception(unusable(self._path, exc))
             return
         self._ready.set_result(None)
         while True:

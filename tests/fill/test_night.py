@@ -9,11 +9,14 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
-from fill.ledger import Ledger
+from fill.cli import main
+from fill.inquiry import add_purge
+from fill.ledger import Ledger, alone
 from fill.night import open_plans
 from tests.fill.ground import ROOT, Ground
-from wire.errors import AuthError
+from wire.errors import AuthError, NotFoundError
 from wire.plan import Plan, open_plan
 
 
@@ -232,6 +235,38 @@ def test_two_planners_do_not_work_at_once(ground: Ground) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = ground.fill("plan", check=False)
     assert done.returncode == 1 and "another fill command is at work" in done.stderr
+
+
+def test_two_catalogues_are_not_made_at_once(ground: Ground) -> None:
+    """They would build in one place, and publish what is not whole."""
+    ground.synthetic(2)
+    with alone(ground.media):
+        done = CliRunner().invoke(main, ["catalogue", str(ground.media)])
+    assert done.exit_code == 1 and "another fill command is at work" in done.stderr
+    missing = CliRunner().invoke(main, ["catalogue", str(ground.folder / "nowhere")])
+    assert missing.exit_code == 1 and "there is no such folder" in missing.stderr
+
+
+def test_a_history_that_is_none_is_named_and_publishes_nothing(ground: Ground) -> None:
+    """No traceback: the file at fault, and what to do."""
+    ground.synthetic(3)
+    ground.write_config(demand='use = "history"')
+    (ground.folder / "state").mkdir(exist_ok=True)
+    (ground.folder / "state/history.sqlite").write_bytes(b"nonsense" * 1000)
+    for command in ("plan", "offload"):
+        done = ground.fill(command, check=False)
+        assert done.returncode == 1
+        assert "history.sqlite: this cannot be used as a history" in done.stderr
+    assert not (ground.folder / "state/plans/current").exists()
+
+
+def test_only_what_is_an_asset_can_be_purged(ground: Ground) -> None:
+    """A number that is none would make the list unreadable to every box, for ever."""
+    ground.synthetic(2)
+    for number in (-5, 2**40):
+        with pytest.raises(NotFoundError):
+            add_purge(ground.files, [number])
+    assert not ground.files.purge.exists()
 
 
 def test_old_generations_are_forgotten(ground: Ground) -> None:
