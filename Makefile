@@ -12,6 +12,7 @@ help:
 	@echo "make soak             the long versions of the tests"
 	@echo "make bench-edge       oca beside nginx, lighttpd, h2o, Varnish, Caddy, Traffic Server (about 1 h)"
 	@echo "make lint             ruff and mypy alone"
+	@echo "sudo make install     oca, steering, fill as hardened systemd services (docs/OPERATING.md)"
 	@echo "make docs             rewrite what is generated (docs/KNOBS.md)"
 
 setup:
@@ -42,6 +43,10 @@ docs: setup-test
 bench-edge: setup-test
 	@$(PYTHON) -c 'import matplotlib' 2>/dev/null || $(PYTHON) -m pip install --quiet -e '.[bench]'
 	@$(PYTHON) -m benchmarks.edge $(ARGS)
+
+.PHONY: install
+install:
+	@sh deploy/install.sh
 
 clean:
 	rm -rf var .venv node_modules
