@@ -25,7 +25,8 @@ from deploy.demo.layout import toml
 from deploy.demo.processes import Crew
 from wire.catalogue import Catalogue
 from wire.codec import decode
-from wire.keys import new_private_pem, parse_private_key, public_text
+from wire.keys import new_private_pem, parse_private_key, parse_verify_key, public_text
+from wire.plan import open_plan
 from wire.steer import FleetState
 
 ORIGIN = "origin"
@@ -299,11 +300,17 @@ class Lab:
             else set()
         )
 
+    def offered(self, box: Box) -> set[int]:
+        """The assets that a box offers: visible, and not on their way out of its plan."""
+        raw = (self.folder / box.id / "run" / "plan.jws").read_bytes()
+        plan = open_plan(raw, {"fill": parse_verify_key(self.public["fill"], "fill")})
+        return self.held(box) & {wanted.asset for wanted in plan.desired}
+
     def known_held(self) -> bool:
-        """Whether steering knows as many assets of every box as are on its disk."""
+        """Whether steering knows as many assets of every box as the box offers."""
         view = self.view()
         counts = {box.appliance: box.assets for box in view.boxes} if view else {}
-        return all(counts.get(box.id) == len(self.held(box)) for box in self.boxes)
+        return all(counts.get(box.id) == len(self.offered(box)) for box in self.boxes)
 
 
 def get(
