@@ -102,7 +102,8 @@ class Filler:
         """When this changes, the comparison is no longer true."""
         holdings = self._holdings
         again = int(time.monotonic() / IDLE_S) if self.skipped else 0
-        return (holdings.plan, holdings.banned, frozenset(holdings.leaving), again)
+        leaving = frozenset(holdings.leaving)
+        return (holdings.plan, holdings.banned, leaving, holdings.removed, again)
 
     async def _forget(self, unwanted: list[int], gathering: Collection[int]) -> None:
         tasks = [self._running[asset] for asset in unwanted if asset in self._running]

@@ -23,6 +23,8 @@ class Holdings:
         self.banned: frozenset[int] = frozenset()
         self.plan: Plan | None = None
         self.epoch = ""
+        self.removed = 0
+        """How many assets have gone: one that a new plan wants again meanwhile must be fetched."""
         self._bytes = 0
         self._on_change = on_change
 
@@ -63,6 +65,7 @@ class Holdings:
         entry = self.held.pop(asset, None)
         if entry is not None:
             self._bytes -= entry.bytes
+            self.removed += 1
             self._on_change()
 
     def leave(self, assets: Iterable[int]) -> None:

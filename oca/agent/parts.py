@@ -38,6 +38,7 @@ from wire.ids import Epoch
 from wire.keys import SigningKey, VerifyKey, parse_private_key, parse_verify_key
 
 REMARK_CHARS_MAX = 300
+ED25519 = "EdDSA"  # its JOSE name
 UNWELL_S = 1.0
 """While a box is unwell it looks this often, so that it is back as soon as it is well."""
 
@@ -179,15 +180,21 @@ def own_key(config: Config) -> SigningKey:
         raw = Path(path).read_bytes()
     except OSError as exc:
         raise WireError("agent.key_file", "", f"{path or 'it is not set'}: {exc.strerror}") from exc
-    return parse_private_key(raw, config.id, path)
+    key = parse_private_key(raw, config.id, path)
+    if key.alg != ED25519:
+        raise WireError("agent.key_file", "", f"{path} is no Ed25519 key", hint="oca keygen FILE")
+    return key
 
 
 def plan_keys(config: Config) -> Mapping[str, VerifyKey]:
     """The keys that may sign plans and purge lists; raises WireError naming the bad one."""
-    return {
-        kid: parse_verify_key(text, f"agent.plan_keys.{kid}")
-        for kid, text in config.agent.plan_keys.items()
-    }
+    keys: dict[str, VerifyKey] = {}
+    for kid, text in config.agent.plan_keys.items():
+        keys[kid] = parse_verify_key(text, f"agent.plan_keys.{kid}")
+        if keys[kid].alg != ED25519:
+            detail = "plans are signed with Ed25519; with a shared secret any box could sign them"
+            raise WireError(f"agent.plan_keys.{kid}", "", detail)
+    return keys
 
 
 def fill_api(config: Config, session: aiohttp.ClientSession, key: SigningKey) -> api.Fill:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,12 +19,16 @@ from oca.agent.health import Readings, next_admit
 from oca.agent.health import judge as judge_health
 from oca.agent.intake import Standing, refusal
 from oca.agent.inventory import Ledger, Seen, report
+from oca.agent.parts import own_key, plan_keys
 from oca.agent.queue import Queue
 from oca.agent.sources import PAUSE_MAX_S, STRIKE_S, Fault, SourceBook, candidates, is_master
 from oca.agent.window import is_open, opens_in_min, parse_window
+from oca.config import Config
 from oca.held import Held
 from tests.oca.agent.world import make_file
 from wire.errors import WireError
+from wire.keys import new_private_pem
+from wire.knobs import config_of
 from wire.plan import Desired, Plan, Source, SourceKind
 from wire.reports import unpack_bitmap
 
@@ -373,3 +378,22 @@ def test_admit_sheds_above_takes_back_below_and_rests_between() -> None:
     for _ in range(100):
         admit = next_admit(admit, reading(served_bps=99))
     assert 0 < admit <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("key_alg", "plan_key", "blamed"),
+    [
+        ("es256", "", "agent.key_file"),
+        ("ed25519", "hs256:" + "A" * 43, "agent.plan_keys.fill"),
+    ],
+)
+def test_only_ed25519_speaks_for_boxes_and_plans(
+    tmp_path: Path, key_alg: str, plan_key: str, blamed: str
+) -> None:
+    """A box whose signatures nobody accepts, or whose plans anybody could sign, does not start."""
+    (tmp_path / "box.pem").write_bytes(new_private_pem(key_alg))
+    agent = {"key_file": str(tmp_path / "box.pem"), "plan_keys": {"fill": plan_key}}
+    config = config_of(Config, {"id": "a1", "store": "s", "run": "r", "agent": agent}, "box.toml")
+    with pytest.raises(WireError, match=blamed):
+        own_key(config)
+        plan_keys(config)

@@ -14,6 +14,7 @@ import pytest
 from oca.agent.tell import Workers
 from oca.counters import Demand, Generation
 from oca.state import read_peers
+from oca.store import Store
 from tests.oca.agent.world import (
     EPOCH,
     SourceServer,
@@ -402,3 +403,25 @@ async def test_counted_bytes_flow_on_after_fill_lost_its_history(world: World) -
         await eventually(lambda: world.fill.delivered() == {(1, "ispa"): 7})
         demand.add((2, "ispa"), 5)
         await eventually(lambda: world.fill.delivered() == {(1, "ispa"): 7, (2, "ispa"): 5})
+
+
+async def test_what_is_wanted_again_while_it_goes_is_fetched_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk unlinks slowly; meanwhile a new plan wants what is already out of sight."""
+    slow, unlink = 1.0, Store.empty_trash
+
+    def empty_trash(store: Store) -> None:
+        if [*(store.root / "trash").iterdir()]:
+            time.sleep(slow)
+        unlink(store)
+
+    monkeypatch.setattr(Store, "empty_trash", empty_trash)
+    world.settings["agent"] |= {"drop_ttl_s": 0, "drop_idle_s": 0}
+    world.fill.publish(world.wanting(1, *range(1, 11)))
+    async with world.filled():
+        await eventually(lambda: world.shelf() == set(range(1, 11)))
+        world.fill.publish(world.wanting(2, *range(1, 10)))
+        await eventually(lambda: world.shelf() == set(range(1, 10)))
+        world.fill.publish(world.wanting(3, *range(1, 11)))
+        await eventually(lambda: world.shelf() == set(range(1, 11)))
