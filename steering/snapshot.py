@@ -19,6 +19,7 @@ from wire.codec import decode, encode
 from wire.durable import write_durably
 from wire.errors import WireError
 from wire.log import get
+from wire.reports import unpack_bitmap
 
 _log = get("snapshot")
 
@@ -87,7 +88,9 @@ class SnapshotStore:
     def _load_box(self, name: str) -> SavedReports | None:
         path = self._boxes / f"{name}.json"
         try:
-            return decode(SavedReports, path.read_bytes(), str(path))
+            report = decode(SavedReports, path.read_bytes(), str(path))
+            unpack_bitmap(report.inventory, str(path))
+            return report
         except FileNotFoundError:
             return None
         except (OSError, WireError) as exc:

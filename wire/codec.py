@@ -30,6 +30,8 @@ def decode(kind: type[T], raw: bytes, what: str) -> T:
         raise blame(what, exc) from exc
     except UnicodeDecodeError as exc:
         raise WireError(what, f"byte {exc.start}", "this is not UTF-8") from exc
+    except RecursionError as exc:
+        raise WireError(what, "$", "this is nested too deep") from exc
 
 
 def convert(kind: type[T], value: Any, what: str) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from pathlib import Path
@@ -53,6 +54,7 @@ async def test_only_the_box_itself_may_report_for_it(tmp_path: Path) -> None:
 
 NONSENSE = [
     (b"{", "$"),
+    (b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "$"),
     (b"\xff", ""),
     (b'{"appliance":"a1"}', "$"),
     (encode(heartbeat()).replace(b'"health":1.0', b'"health":7'), "$.health"),
@@ -159,6 +161,19 @@ async def test_restarted_replica_answers_from_its_snapshot_before_anybody_report
         assert fleet["a1"]["silent_s"] >= 0.3 and fleet["a2"]["state"] == "drained"
         assert "going on from the snapshot" in (tmp_path / "log").read_text()
         assert (await replica.beat("a1"))[1] == {"send_inventory": False, "send_routes": False}
+
+
+async def test_snapshot_with_a_broken_inventory_does_not_stop_a_start(tmp_path: Path) -> None:
+    """Whole JSON, but no bitmap in it: that box is asked anew."""
+    async with running(tmp_path) as replica:
+        await replica.report("a1")
+        await replica.saved()
+        await replica.kill()
+        file = tmp_path / "state/boxes/a1.json"
+        saved = json.loads(file.read_text())
+        file.write_text(json.dumps({**saved, "inventory": "bm90IG9uZQ=="}))
+        await replica.start()
+        assert (await replica.beat("a1", seq=9))[1]["send_inventory"]
 
 
 async def test_broken_snapshot_is_left_out_and_the_view_heals_from_reports(tmp_path: Path) -> None:
