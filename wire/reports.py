@@ -115,7 +115,10 @@ def route_fault(route: Route, origin_asns: Collection[int]) -> str:
 
     An empty `origin_asns` allows any. A site may only attract clients of networks it serves.
     """
+    _, _, bits = route.prefix.partition("/")
     try:
+        if not (bits.isascii() and bits.isdigit()) or "%" in route.prefix:
+            return "not a prefix"  # ipaddress takes netmasks and zones too, a route table does not
         network = ipaddress.ip_network(route.prefix)
     except ValueError:
         return "not a prefix"

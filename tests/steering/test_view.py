@@ -188,7 +188,10 @@ def test_bad_routes_are_dropped_one_by_one_and_counted() -> None:
     assert reply.dropped == {
         "longer than /24": 1, "shorter than /8": 1, "not a prefix": 1, "longer than /48": 1
     }  # fmt: skip
-    reply, _ = seen.routes(routes(2, "10.1.0.0/16", asn=666))
+    masks = ("10.0.0.0/255.255.0.0", "10.0.0.0/0.0.255.255", "fe80::%eth0/48", "10.0.0.0")
+    reply, _ = seen.routes(routes(2, *masks))  # none of these would be found in the table
+    assert reply.taken == 0 and reply.dropped == {"not a prefix": 4}
+    reply, _ = seen.routes(routes(3, "10.1.0.0/16", asn=666))
     assert reply.taken == 0 and reply.dropped == {"origin AS not allowed": 1}
     assert seen.state(0.0).boxes[0].refused == {"route: origin AS not allowed": 1}
 
