@@ -98,8 +98,8 @@ def _store(history: History, posts: list[_Post]) -> None:
     heard = [post.future.set_running_or_notify_cancel() for post in posts]  # False: caller is gone
     try:
         answers = history.store([post.batch for post in posts])
-    except sqlite3.Error as exc:
-        _log.error("history cannot be written", why=str(exc))
+    except Exception as exc:  # whatever one batch does, the thread lives on for all others
+        _log.error("history cannot be written", why=repr(exc))
         for post, listens in zip(posts, heard, strict=True):
             if listens:
                 post.future.set_exception(UnavailableError("events cannot be stored now"))

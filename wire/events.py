@@ -15,6 +15,8 @@ from wire.ids import ApplianceId, AssetId, Count, HomeId, SiteId
 
 ROWS_MAX = 100_000  # ~5 MB of JSON: a minute of a busy box, in one request
 
+BatchSeq = Annotated[int, Meta(ge=1, le=2**62)]
+
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of one asset delivered to clients of one home site within one minute (Unix minutes).
@@ -39,9 +41,9 @@ class EventBatch(msgspec.Struct, frozen=True, kw_only=True):
     appliance: ApplianceId
     site: SiteId
     boot: Count
-    seq: Annotated[int, Meta(ge=1)]
+    seq: BatchSeq
     rows: Annotated[tuple[Delivered, ...], Meta(max_length=ROWS_MAX)]
-    oldest: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    oldest: BatchSeq | UnsetType = UNSET
 
 
 class EventAck(msgspec.Struct, frozen=True, kw_only=True):

@@ -384,6 +384,21 @@ async def test_a_lost_history_does_not_wait_for_what_was_acknowledged(
     assert total(ground) == 12
 
 
+async def test_no_number_of_one_box_stops_the_books_of_all(ground: Ground, service: object) -> None:
+    """What a database cannot hold is refused, and the next batch is stored."""
+    huge = batch(1, (1, "isp-a", 1)).replace(b'"seq":1', b'"seq":%d' % 2**63)
+    async with asyncio.timeout(5):
+        status, raw, _ = await ground.call("POST", "/v1/events", "a1", huge)
+        assert status == 400 and problem(raw).field == "$.seq"
+        assert (await post(ground, batch(1, (1, "isp-a", 100)))).seq == 1
+    most = tuple((1, "isp-a", 75 * 10**12) for _ in range(100_000))
+    for seq in (2, 3):
+        assert (await post(ground, batch(seq, *most))).seq == seq
+    ground.fill("offload")
+    ground.write_config(demand='use = "history"')
+    ground.fill("plan")
+
+
 async def test_a_clock_that_is_ahead_counts_as_now(ground: Ground, service: object) -> None:
     """Else its day would be the newest for ever, and all that planning looks at."""
     rows = (Delivered(asset=1, home="isp-a", minute=2**40, bytes=5),)
