@@ -16,7 +16,7 @@ from deploy.demo.httpclient import Client, FetchError
 from deploy.demo.player import Diary, Player
 from deploy.demo.truth import Named, Truth
 
-SEGMENTS, SEGMENT_S = 8, 0.25
+SEGMENTS, SEGMENT_S = 8, 0.5
 BOXES = {"a1": "127.11.77.1", "a2": "127.11.77.2"}
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 STEERING = "127.10.77.3"
@@ -162,7 +162,7 @@ async def test_the_client_s_address_is_its_own(cdn: FakeCdn) -> None:
 async def test_playback_goes_on_from_the_next_pathway(cdn: FakeCdn, trouble: str) -> None:
     """A box that dies, freezes or lies in the middle is left, and is not asked again."""
     cdn.trouble = lambda box, file: trouble if (box, file) == ("a1", "seg-3.m4s") else ""
-    client = Client(CLIENT, patience_s=0.4)
+    client = Client(CLIENT, patience_s=0.8)
     player, diary = await play(cdn, client)
     assert diary.ended
     assert [one.pathway for one in diary.failed] == ["a1"]
