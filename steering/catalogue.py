@@ -75,9 +75,11 @@ class Manifests:
             if any(name.endswith(suffix) for name in title.manifests)
         ]
         while wanted:
-            if await self._prefetch(*wanted[-1]):
-                wanted.pop()
-            else:  # the origin is away: one question now and then, not one for each title
+            one = wanted.pop()
+            if not await self._prefetch(*one):
+                # The origin is away: one question now and then, not one for each title. Or it lacks
+                # this one: then all others come first.
+                wanted.insert(0, one)
                 await asyncio.sleep(PREFETCH_AGAIN_S)
 
     async def _prefetch(self, title: Title, suffix: str) -> bool:

@@ -173,6 +173,16 @@ async def test_manifests_are_fetched_once_with_a_token_the_origin_accepts(tmp_pa
         assert not allows_uri(token, "http://127.0.0.1:1/a/1/media.m3u8")
 
 
+async def test_a_manifest_that_the_origin_lacks_keeps_no_other_away(tmp_path: Path) -> None:
+    """One title is broken: those of all others are on disk before the first viewer asks."""
+    async with running(tmp_path) as replica:
+        late = Title(id="late", assets=(), manifest=12, manifests=("master.m3u8",))
+        lost = Title(id="lost", assets=(), manifest=77, manifests=("lost.m3u8",))
+        replica.backstage.titles = (late, *replica.backstage.titles, lost)
+        stored = tmp_path / "state" / "manifests"
+        await replica.until("/healthz", lambda *_: [*stored.rglob("12-master.m3u8")])
+
+
 async def test_other_isp_gets_other_pathways(tmp_path: Path) -> None:
     """A viewer outside ISP A never hears of its boxes."""
     async with running(tmp_path) as replica:
