@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from oca.cache.simulate import simulate
-from oca.config import Config, read, split_address
+from oca.config import AccessLogKnobs, Config, read, split_address
 from wire import log
 from wire.errors import OcaError
 from wire.keys import new_private_pem, parse_private_key, public_text
@@ -49,13 +49,17 @@ cli.add_command(simulate)
 )
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen (default 127.0.0.1:8080).")
 @click.option("--workers", type=click.IntRange(1, 512), help="Processes (default: one per core).")
-@click.option("--admin", metavar="HOST:PORT", help="With --root: /metrics and /healthz here.")
+@click.option("--admin", metavar="HOST:PORT", help="/metrics, /healthz and /readyz here.")
+@click.option("--access-log", type=click.Path(dir_okay=False), help="JSON lines of every answer.")
+@click.option("--one-in", type=click.IntRange(1), default=1, help="Log one answer in so many.")
 def serve(
     root: str | None,
     config_file: str | None,
     listen: str | None,
     workers: int | None,
     admin: str | None,
+    access_log: str | None,
+    one_in: int,
 ) -> None:
     """Serve files over HTTP/1.1: a plain folder (--root), or an appliance's store (--config).
 
@@ -68,23 +72,26 @@ def serve(
         raise click.UsageError("say either --root DIR or --config FILE")
     log.configure("oca")
     if root is not None:
-        _serve_root(root, listen or "127.0.0.1:8080", workers or os.cpu_count() or 1, admin or "")
+        args = ["--root", root]
+        if access_log is not None:
+            args += ["--access-log", str(Path(access_log).absolute()), "--one-in", str(one_in)]
+        _serve_root(args, listen or "127.0.0.1:8080", workers or os.cpu_count() or 1, admin or "")
     elif config_file is not None:
-        if listen or workers or admin:
-            raise click.UsageError("with --config, say it in the file: listen, workers, admin")
+        if listen or workers or admin or access_log:
+            raise click.UsageError("with --config, say it in the file: listen, workers, admin, …")
         _serve_config(config_file)
 
 
-def _serve_root(root: str, listen: str, workers: int, admin: str) -> None:
+def _serve_root(args: list[str], listen: str, workers: int, admin: str) -> None:
     from oca.crew import Crew
     from oca.settings import FolderSettings
 
     at = split_address(listen, "--listen")
     run_dir = Path(tempfile.mkdtemp(prefix="oca-"))
     try:
-        crew = Crew(run_dir, at, workers, ["--root", root])
+        crew = Crew(run_dir, at, workers, args)
         click.echo(
-            f"oca serves {root} at http://{crew.shown}/ ({workers} "
+            f"oca serves {args[1]} at http://{crew.shown}/ ({workers} "
             f"worker{'s' if workers > 1 else ''}, read-only, open to all); Ctrl-C stops"
         )
         crew.run(FolderSettings(), split_address(admin, "--admin") if admin else None)
@@ -157,6 +164,8 @@ def keygen(file: str, kind: str) -> None:
 @click.option("--beat-fd", type=int, required=True)
 @click.option("--run", "run_dir", required=True)
 @click.option("--root")
+@click.option("--access-log", default="")
+@click.option("--one-in", type=int, default=1)
 @click.option("--config", "config_file")
 @click.option("--as", "name", help="What to call the configuration, and where its paths start.")
 def worker(
@@ -166,6 +175,8 @@ def worker(
     beat_fd: int,
     run_dir: str,
     root: str | None,
+    access_log: str,
+    one_in: int,
     config_file: str | None,
     name: str | None,
 ) -> None:
@@ -179,7 +190,7 @@ def worker(
         run_appliance(config, post)
     elif root is not None:
         log.configure(f"oca worker {index}")
-        run_folder(root, post)
+        run_folder(root, post, AccessLogKnobs(access_log, one_in))
 
 
 @cli.command(hidden=True)

@@ -69,6 +69,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessLogKnobs:
+    """Who asked for what, for those who must know."""
+
+    file: str = knob("", why="Every worker appends JSON lines to it; empty: no access log.")
+    one_in: int = knob(
+        1, low=1, high=1_000_000, why="Log one answer in so many: at full rate all are gigabytes."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One appliance, or the origin's server."""
 
@@ -95,6 +105,7 @@ class Config:
     )
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
+    access_log: AccessLogKnobs = field(default_factory=AccessLogKnobs)
     agent: Agent = field(default_factory=Agent)
     fill: Fill = field(default_factory=Fill)
 
@@ -129,8 +140,9 @@ def read(raw: bytes, what: str) -> Config:
         key_file=_inside(folder, config.agent.key_file),
         routes_file=_inside(folder, config.agent.routes_file),
     )
+    access_log = replace(config.access_log, file=_inside(folder, config.access_log.file))
     store, run = _inside(folder, config.store), _inside(folder, config.run)
-    return replace(config, store=store, run=run, agent=agent)
+    return replace(config, store=store, run=run, agent=agent, access_log=access_log)
 
 
 def _inside(folder: PurePath, path: str) -> str:

@@ -133,6 +133,8 @@ class Connection:
         self.served += 1
         server.metrics[_REQUESTS] += 1
         server.metrics[_OK] += 1
+        if server.access is not None and server.access.is_due():
+            self._out.note = (now_s, self.address, data[:cut], 200)
         if self._out.send_whole(server.ok_start, entry, hot.key):
             self.deadline_s = now_s + server.idle_s
         else:
@@ -271,6 +273,9 @@ class Connection:
         self._send(Reply(refuse(status, date=self._server.date, line=line, close=True)))
 
     def _send(self, reply: Reply) -> None:
+        if self._server.access is not None and self._server.access.is_due():
+            line = b"" if self._request is None else self._request[0]
+            self._out.note = (time.monotonic(), self.address, line, reply.plan.status)
         self._request = None
         self.served += 1
         self._start_sending()

@@ -18,6 +18,7 @@ HELP = {
     "oca_fill_body_bytes_total": "Bytes of bodies that the kernel took, for peers that fill",
     "oca_unacked_bytes_total": "Bytes of those that peers never acknowledged",
     "oca_uncounted_bytes_total": "Bytes missing in the books: the run folder's disk is full",
+    "oca_access_log_dropped_total": "Lines that the access log could not keep or write",
     "oca_connections_total": "Connections accepted",
     CONNECTIONS_OPEN: "Connections open now",
     "oca_responses_total": "Answers, by class of status",

@@ -13,6 +13,7 @@ import struct
 import termios
 from typing import TYPE_CHECKING
 
+from oca.accesslog import Note
 from oca.account import Account, DemandKey
 from oca.reasons import CLASS_SLOT, SLOT
 from oca.service import Reply
@@ -58,6 +59,7 @@ class Outflow:
         "_sending",
         "_server",
         "_sock",
+        "note",
     )
 
     def __init__(self, server: Server, sock: socket.socket) -> None:
@@ -69,6 +71,7 @@ class Outflow:
         self._fill = self._fin_sent = self._sending = False
         self._head = self._head_left = self._body = 0
         self._account = Account() if server.demand is not None else None
+        self.note: Note | None = None  # of an answer that the access log is told of when it ends
 
     def begin(self, reply: Reply) -> None:
         """Take up an answer; what is small and in memory goes out with its head in one piece."""
@@ -108,6 +111,8 @@ class Outflow:
                 if key is not None:
                     self._server.count(key, body)
                 self._account.close_answer(key, total - body, body, self.unacked)
+            if self.note is not None:
+                self._log(body, whole=True)
             return True
         begun = len(start) - sent
         parts: list[Part] = [start[sent:], tail] if begun > 0 else [memoryview(tail)[-begun:]]
@@ -190,6 +195,8 @@ class Outflow:
 
     def end_answer(self) -> None:
         """The present answer belongs to the past, as far as it was sent."""
+        if self.note is not None:
+            self._log(self._body, whole=self._sending and not self._parts)
         if not self._sending:
             return
         self._sending = False
@@ -200,6 +207,11 @@ class Outflow:
         if self._entry is not None:
             self._entry.release()
             self._entry = None
+
+    def _log(self, body: int, *, whole: bool) -> None:
+        if self._server.access is not None and self.note is not None:
+            self._server.access.add(self.note, body, whole)
+        self.note = None
 
     def interim(self, head: bytes) -> None:
         """Send a 1xx head; best effort, for the next read or write will say what is wrong."""

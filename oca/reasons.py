@@ -52,6 +52,7 @@ SLOT_NAMES: tuple[str, ...] = (
     "oca_fill_body_bytes_total",
     "oca_unacked_bytes_total",
     "oca_uncounted_bytes_total",
+    "oca_access_log_dropped_total",
     "oca_connections_total",
     CONNECTIONS_OPEN,
     *(f'oca_responses_total{{class="{c}"}}' for c in RESPONSE_CLASSES),

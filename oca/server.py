@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from oca.accesslog import AccessLog
 from oca.account import DemandKey
 from oca.config import Limits, Timeouts
 from oca.connection import Connection
@@ -54,6 +55,7 @@ class Server:
         demand: Demand | None = None,
         word: memoryview | None = None,
         reload: Callable[[], None] = lambda: None,
+        access: AccessLog | None = None,
     ) -> None:
         """`metrics` are this worker's slots; `word` is the generation word, and `reload` is called
         when it rose, before the next answer."""
@@ -63,6 +65,7 @@ class Server:
         self.generation = self._word[0]
         self._reload = reload
         self.hot = service.hot
+        self.access = access
         self.count = demand.add if demand is not None else _uncounted
         self.draining = False
         self.idle_s = timeouts.idle_s

@@ -21,10 +21,12 @@ from pathlib import Path
 import uvloop
 
 from oca.access import Gate
-from oca.config import Config, Limits, Timeouts
+from oca.accesslog import AccessLog
+from oca.config import AccessLogKnobs, Config, Limits, Timeouts
 from oca.counters import Demand, Generation, open_metrics
 from oca.files import FolderFiles, Shelf, StoreFiles
 from oca.place import BEAT_S
+from oca.reasons import SLOT
 from oca.server import Server
 from oca.service import Service
 from oca.state import PEERS_FILE, Peers, read_peers
@@ -51,12 +53,12 @@ class Post:
     run_dir: Path
 
 
-def run_folder(root: str, post: Post) -> None:
+def run_folder(root: str, post: Post, access_log: AccessLogKnobs) -> None:
     """Serve a plain folder to everybody until SIGTERM."""
     limits = Limits()
     files = FolderFiles(root, limits.open_files, limits.memory_files_bytes)
     service = Service(files, _boundary())
-    uvloop.run(_serve(post, service, Timeouts(), limits))
+    uvloop.run(_serve(post, service, Timeouts(), limits, access_log))
 
 
 def run_appliance(config: Config, post: Post) -> None:
@@ -66,7 +68,7 @@ def run_appliance(config: Config, post: Post) -> None:
     files: Shelf = StoreFiles(store, config.id, limits.open_files, limits.memory_files_bytes)
     gate = _gate(config, _peers(post.run_dir))
     service = Service(files, _boundary(), gate)
-    uvloop.run(_serve(post, service, config.timeouts, limits, config))
+    uvloop.run(_serve(post, service, config.timeouts, limits, config.access_log, config))
 
 
 def _boundary() -> bytes:
@@ -93,7 +95,12 @@ def _gate(config: Config, peers: Peers) -> Gate:
 
 
 async def _serve(
-    post: Post, service: Service, timeouts: Timeouts, limits: Limits, config: Config | None = None
+    post: Post,
+    service: Service,
+    timeouts: Timeouts,
+    limits: Limits,
+    access_log: AccessLogKnobs,
+    config: Config | None = None,
 ) -> None:
     """start → serve → drain → stop."""
     stop = asyncio.Event()
@@ -104,22 +111,40 @@ async def _serve(
     loop.add_reader(post.life_fd, _die)
     lock = _hold_counters(post)
     generation = Generation(post.run_dir)
+    metrics = open_metrics(post.run_dir, post.index)
+    access = _access_log(access_log, metrics)
     server = Server(
         socket.socket(fileno=post.listen_fd),
         service,
-        open_metrics(post.run_dir, post.index),
+        metrics,
         timeouts=timeouts,
         limits=limits,
         demand=Demand(post.run_dir, post.index) if config is not None else None,
         word=generation.words,
         reload=lambda: _reload(config, post.run_dir, service),
+        access=access,
     )
     _settle()
     server.start()
     _beat(post.beat_fd, loop)
     await stop.wait()
     await server.drain()
+    if access is not None:
+        access.stop()
     os.close(lock)
+
+
+def _access_log(knobs: AccessLogKnobs, metrics: memoryview) -> AccessLog | None:
+    """The log that the operator asked for, if any, its thread started."""
+    if not knobs.file:
+        return None
+
+    def on_dropped(count: int) -> None:
+        metrics[SLOT["oca_access_log_dropped_total"]] += count
+
+    log = AccessLog(knobs.file, knobs.one_in, on_dropped)
+    log.start()
+    return log
 
 
 def _beat(fd: int, loop: asyncio.AbstractEventLoop) -> None:

@@ -318,13 +318,15 @@ def test_small_answers_that_a_frozen_client_never_took_are_taken_back(oca: Oca, 
 
 def test_a_killed_worker_loses_no_count(oca: Oca, box: Box) -> None:
     """kill -9: what was counted stays, the next life adds to it."""
-    token = box.token(7, home="h-kill")
+    key = (7, "h-kill")
+    token = box.token(7, home=key[1])
     assert oca.get(signed(7, token), source=INSIDE).status == 200
+    wait_until(lambda: box.counted().get(key) == len(SMALL), "the count")  # after the kernel took it
     for child in children_of(oca.pid):
         if "worker" in Path(f"/proc/{child}/cmdline").read_text():
             os.kill(child, signal.SIGKILL)
     assert oca.get(signed(7, token), source=INSIDE).status == 200
-    wait_until(lambda: box.counted()[(7, "h-kill")] == 2 * len(SMALL), "both counts")
+    wait_until(lambda: box.counted().get(key) == 2 * len(SMALL), "both counts")
 
 
 def test_the_generation_word_closes_what_left_the_store(oca: Oca, box: Box) -> None:
