@@ -11,6 +11,7 @@ help:
 	@echo "make test             set up, lint, type-check and run every test (under 10 minutes)"
 	@echo "make soak             the long versions of the tests"
 	@echo "make bench-edge       oca beside nginx, lighttpd, h2o, Varnish, Caddy, Traffic Server (about 1 h)"
+	@echo "make bench-cache      cache policies on real and made-up traces, libcachesim beside (2 min)"
 	@echo "make lint             ruff and mypy alone"
 	@echo "sudo make install     oca, steering, fill as hardened systemd services (docs/OPERATING.md)"
 	@echo "make docs             rewrite what is generated (docs/KNOBS.md)"
@@ -47,6 +48,12 @@ bench-edge: setup-test
 .PHONY: install
 install:
 	@sh deploy/install.sh
+
+.PHONY: bench-cache
+bench-cache: setup-test
+	@$(PYTHON) -c 'import libcachesim, matplotlib' 2>/dev/null || \
+		$(PYTHON) -m pip install --quiet -e '.[bench]'
+	@$(PYTHON) -m benchmarks.cache $(ARGS)
 
 clean:
 	rm -rf var .venv node_modules
