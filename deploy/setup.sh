@@ -132,6 +132,18 @@ has_browser() {
 # The Node.js inside the playwright wheel is linked against it; a minimal Debian lacks it.
 has_libatomic() { "${LDCONFIG:-/sbin/ldconfig}" -p 2>/dev/null | grep -q 'libatomic\.so\.1'; }
 
+# Load generators that some tests use; without them those tests are skipped and say so.
+install_loads() {
+    missing=
+    for name in wrk slowhttptest; do
+        command -v "$name" >/dev/null 2>&1 || missing="$missing $name"
+    done
+    if [ -z "$missing" ] || ! is_root || ! command -v apt-get >/dev/null 2>&1; then return; fi
+    say "installing$missing from Debian, for the tests under load"
+    # shellcheck disable=SC2086 # a list of names
+    debian $missing
+}
+
 install_browser() {
     missing=""
     has_browser || missing="chromium"
@@ -146,4 +158,7 @@ install_browser() {
 venv_ok || make_venv
 install_packages
 install_players
-if [ "$WHAT" = test ]; then install_browser; fi
+if [ "$WHAT" = test ]; then
+    install_browser
+    install_loads
+fi

@@ -321,7 +321,7 @@ def test_a_killed_worker_loses_no_count(oca: Oca, box: Box) -> None:
     key = (7, "h-kill")
     token = box.token(7, home=key[1])
     assert oca.get(signed(7, token), source=INSIDE).status == 200
-    wait_until(lambda: box.counted().get(key) == len(SMALL), "the count")  # after the kernel took it
+    wait_until(lambda: box.counted().get(key) == len(SMALL), "the count")
     for child in children_of(oca.pid):
         if "worker" in Path(f"/proc/{child}/cmdline").read_text():
             os.kill(child, signal.SIGKILL)
