@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -21,7 +22,7 @@ import pytest
 
 from oca.metrics import totals
 from oca.reasons import CONNECTIONS_OPEN
-from tests.oca.running import Oca, children_of, read_answer, serving, wait_until
+from tests.oca.running import Oca, children_of, read_answer, serving, stop_group, wait_until
 
 CONTENT = os.urandom(100_000)
 
@@ -45,7 +46,7 @@ def fetch(url: str) -> tuple[int, str]:
     """Status and text; status 0 when nobody answers."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
-            return answer.status, answer.read().decode()
+            return answer.status, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as exc:
         return exc.code, exc.read().decode()
     except OSError as exc:
@@ -165,26 +166,27 @@ def write_config(top: Path, store: Path, **settings: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("broken", "blame"),
-    [
-        ({"workers": "many"}, "not TOML"),
-        ({"clients": '"some"'}, "clients"),
-        ({"listen": '"127.0.0.1:1"'}, "needs a restart"),
-        ({"token_keys": '{ k = "ed25519:AAAA" }'}, "token_keys.k"),
-    ],
-)
-def test_a_bad_configuration_is_refused_and_the_old_one_stays(
-    tmp_path: Path, broken: dict[str, str], blame: str
-) -> None:
+BROKEN: list[tuple[dict[str, str], str]] = [
+    ({"workers": "many"}, "not TOML"),
+    ({"clients": '"some"'}, "$.clients"),
+    ({"listen": '"127.0.0.1:1"'}, "needs a restart"),
+    ({"token_keys": '{ k = "ed25519:AAAA" }'}, "token_keys.k"),
+]
+
+
+def test_a_bad_configuration_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
     """The log says what is wrong; nobody is restarted; a worker that dies comes back as it was."""
     path = write_config(tmp_path, tmp_path / "store")
     with serving(tmp_path, "--config", str(path)) as oca:
         workers = children_of(oca.pid)
-        write_config(tmp_path, tmp_path / "store", **broken)
-        os.kill(oca.pid, signal.SIGHUP)
-        wait_until(lambda: "reload refused" in oca.log.read_text(), "the refusal")
-        assert blame in oca.log.read_text()
+        for count, (broken, blame) in enumerate(BROKEN, 1):
+            write_config(tmp_path, tmp_path / "store", **broken)
+            os.kill(oca.pid, signal.SIGHUP)
+            wait_until(
+                lambda n=count: oca.log.read_text().count("reload refused") == n,  # type: ignore[misc]
+                f"the refusal of {broken}",
+            )
+            assert blame in oca.log.read_text().splitlines()[-1]
         assert children_of(oca.pid) == workers
         os.kill(workers[0], signal.SIGKILL)
         wait_until(lambda: len(set(children_of(oca.pid)) - set(workers)) == 1, "another worker")
@@ -282,6 +284,25 @@ def test_systemd_is_told_and_the_watchdog_is_fed(
         assert "reloaded" in until("READY=1\n")
         oca.process.terminate()
         assert int(until("STOPPING=1\n").rpartition("EXTEND_TIMEOUT_USEC=")[2]) >= 30_000_000
+
+
+def test_every_socket_of_systemd_has_a_worker(folder: Path) -> None:
+    """Two sockets and one worker asked for: both are served, whichever came first."""
+    if shutil.which("systemd-socket-activate") is None:
+        pytest.skip("systemd-socket-activate is not installed (apt-get install systemd)")
+    first, second = free_address(), free_address()
+    oca = [sys.executable, "-m", "oca", "serve", "--root", str(folder), "--workers", "1"]
+    process = subprocess.Popen(
+        ["systemd-socket-activate", "-l", first, "-l", second, *oca],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for address in (first, second, first, second):
+            wait_until(lambda a=address: fetch(f"http://{a}/x")[0] == 200, address)  # type: ignore[misc]
+    finally:
+        stop_group(process)
 
 
 def test_counters_go_on_over_restarts_of_workers(folder: Path, tmp_path: Path) -> None:
