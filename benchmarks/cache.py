@@ -156,6 +156,7 @@ class Table:
         self._rows = {(row.trace, row.capacity_bytes, row.policy): row for row in rows}
 
     def row(self, trace: str, size: int, policy: str) -> Row:
+        """One replay."""
         return self._rows[trace, size, policy]
 
     def gap_closed(self, trace: str, size: int, policy: str) -> float:

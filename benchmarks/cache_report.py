@@ -9,6 +9,7 @@ from typing import Any
 
 Cell = Mapping[str, Any]
 BOUND = "PFOO-L bound"
+OURS = "#d1495b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +102,15 @@ def plot(path: Path, facts: Mapping[str, Any], cells: Sequence[Cell]) -> None:
     }
     traces = list(dict.fromkeys(trace for trace, _ in of))
     figure, axis = plt.subplots(figsize=(9, 0.24 * len(traces) + 1.5), layout="constrained")
-    marks = {"sieve": "s", "s3-fifo": "^", "lirs": "d", BOUND: "|", str(facts["default"]): "o"}
+    marks = {BOUND: "|k", "sieve": "s", "s3-fifo": "^", "lirs": "d", str(facts["default"]): "o"}
     for name, mark in marks.items():
         points = [
             (of[trace, name]["byte_miss_ratio"] / of[trace, "lru"]["byte_miss_ratio"], place)
             for place, trace in enumerate(reversed(traces))
             if (trace, name) in of
         ]
-        axis.plot(*zip(*points, strict=True), mark, label=name, markersize=6, alpha=0.8)
+        colour = OURS if name == facts["default"] else None
+        axis.plot(*zip(*points, strict=True), mark, color=colour, label=name, alpha=0.8)
     axis.axvline(1.0, color="black", linewidth=0.8)
     axis.set_yticks(range(len(traces)), list(reversed(traces)), fontsize=7)
     axis.set_xlim(right=2.0)

@@ -2,7 +2,7 @@
 
 The real trace in `shared/` is one workload of one kind (a virtual disk). A policy that is good
 there and nowhere else would be tuned to it, so the benchmark demands robustness on these too.
-None of them was used to set a constant of a policy by search.
+The default's few constants are round values, chosen with both in view and not by search.
 """
 
 from __future__ import annotations

@@ -21,9 +21,12 @@ class WorkFunction:
     __slots__ = ("_distances", "_work", "state")
 
     def __init__(self, distances: Sequence[Sequence[float]], state: int) -> None:
-        """`distances[i][j]`, symmetric, is the price of changing from state i to j."""
+        """`distances[i][j]`, symmetric, is the price of changing from state i to j.
+
+        At the start every state is as good as `state`: nothing was gathered yet that could be lost.
+        """
         self._distances = [list(row) for row in distances]
-        self._work = list(self._distances[state])
+        self._work = [0.0] * len(distances)
         self.state = state
 
     def step(self, costs: Sequence[float]) -> int:
