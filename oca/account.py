@@ -6,51 +6,43 @@ its last bytes were not acknowledged; they are taken back from the bodies they b
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 DemandKey = tuple[int, str]
 """Whose bytes: (asset id, home site of the client)."""
 
-ANSWERS_MAX = 8
+Receipt = tuple[DemandKey | None, int, int]
+"""An answer as it went to the kernel: whose it is, bytes of its head, bytes of its body."""
+
+ANSWERS_MAX = 16
 """Finished answers remembered before the kernel is asked which of them are acknowledged."""
 
 
 class Account:
-    """The unacknowledged tail of one stream: answers as [key, head bytes, body bytes]."""
+    """The unacknowledged tail of one stream. `answers` may be appended to directly; whoever does
+    calls `forget` when there are ANSWERS_MAX of them."""
 
-    __slots__ = ("_answers",)
+    __slots__ = ("answers",)
 
     def __init__(self) -> None:
-        self._answers: list[tuple[DemandKey | None, int, int]] = []
+        self.answers: list[Receipt] = []
 
-    def close_answer(
-        self, key: DemandKey | None, head: int, body: int, unacked: Callable[[], int]
-    ) -> None:
-        """An answer went to the kernel: `head` bytes, then `body` bytes of `key`'s demand.
-
-        `unacked` is asked now and then; what is acknowledged is forgotten.
-        """
-        self._answers.append((key, head, body))
-        if len(self._answers) >= ANSWERS_MAX:
-            self._forget(unacked())
-
-    def _forget(self, unacked: int) -> None:
-        kept: list[tuple[DemandKey | None, int, int]] = []
-        for answer in reversed(self._answers):
+    def forget(self, unacked: int) -> None:
+        """Only the last `unacked` bytes are of interest from now on."""
+        kept: list[Receipt] = []
+        for answer in reversed(self.answers):
             if unacked <= 0:
                 break
             kept.append(answer)
             unacked -= answer[1] + answer[2]
-        self._answers = kept[::-1]
+        self.answers = kept[::-1]
 
     def take_back(self, unacked: int) -> list[tuple[DemandKey | None, int]]:
         """The body bytes among the last `unacked` of the stream, by key."""
         lost = []
-        for key, head, body in reversed(self._answers):
+        for key, head, body in reversed(self.answers):
             if unacked <= 0:
                 break
             if body:
                 lost.append((key, min(body, unacked)))
             unacked -= body + head
-        self._answers.clear()
+        self.answers.clear()
         return lost

@@ -1,8 +1,9 @@
 """One connection, from readable socket to bytes sent: no task, no await, no copy of a file.
 
 An adapter: it owns a non-blocking socket and is called by the loop when that can be read or
-written, and by the server's sweep when its deadline is over. What to answer is decided elsewhere
-(oca.service); here it is read, sent (oca.outflow), and the connection ended for a named reason.
+written, and by the server's sweep when its deadline may be over. What to answer is decided
+elsewhere (oca.service; oca.quick for what was answered before); here it is read, sent
+(oca.outflow), and the connection ended for a named reason. An idle one has ~1 kB in Python.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from oca.deadlines import NEVER
 from oca.http.body import Chunked, Sized
 from oca.http.errors import RequestError
-from oca.http.head import Fields, Line, remembered_blocks, take_head
+from oca.http.head import Fields, Line, take_head
 from oca.http.respond import CONTINUE, closes, refuse
-from oca.outflow import DiskError, Outflow, ShortFileError
+from oca.outflow import DiskError, Outflow, Sent, ShortFileError
 from oca.phases import NEXT, Phase
-from oca.reasons import CLASS_SLOT, REFUSAL_SLOT, SLOT, Close
+from oca.poller import READ, WRITE
+from oca.quick import answer_at_once
+from oca.reasons import REFUSAL_SLOT, SLOT, Close
 from oca.service import Reply, Request
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ PIPELINE_TURN_MAX = 16  # answers in one go before others have their turn
 LINGER_BYTES_MAX = 16 * 1024 * 1024  # discarded before we stop being polite
 
 _REQUESTS = SLOT["oca_requests_total"]
-_OK = CLASS_SLOT[2]
+_COLD_READS = SLOT["oca_cold_reads_total"]
 _BROKEN_HEAD = Line("HEAD", b"/", None, None, 1)  # its head could not be read, but no body is due
 
 
@@ -44,49 +48,73 @@ class Connection:
         "_end_s",
         "_inside",
         "_left",
-        "_out",
         "_peer_done",
+        "_reading",
         "_request",
         "_seen",
-        "_server",
+        "_writing",
         "address",
         "deadline_s",
+        "fd",
+        "filed",
+        "granted",
+        "out",
         "phase",
-        "reading",
         "served",
+        "server",
         "sock",
-        "writing",
     )
 
     def __init__(self, server: Server, sock: socket.socket, address: str) -> None:
         """`sock` is accepted and non-blocking; `address` is the peer's, as text."""
-        self._server, self.sock, self.address = server, sock, address
+        self.server, self.sock, self.address = server, sock, address
+        self.fd = sock.fileno()
         self.phase = Phase.IDLE
-        self.deadline_s = time.monotonic() + server.idle_s
+        self.deadline_s = server.poller.now_s + server.idle_s
+        self.filed = NEVER  # where oca.deadlines keeps it
         self.served = self._discarded = 0
-        self.reading = self.writing = self._peer_done = False
-        self._inside = server.is_inside(address)
-        self._seen = server.generation
+        self._reading = self._writing = self._peer_done = False
         self._buffer = b""
         self._body: Sized | Chunked | None = None
         self._request: tuple[bytes, Line, Fields] | None = None
         self._close: Close | None = None
         self._end_s = 0.0
         self._left = 0  # bytes not acknowledged when its time was over last
-        self._out = Outflow(server, sock)
+        self.out = Outflow(server, sock)
+        self._look_up_place()
+
+    def _look_up_place(self) -> None:
+        """Whether its client may be served by where it is, as the present generation says.
+
+        `granted` is that generation, or none when nothing may be answered from memory.
+        """
+        self._seen = self.server.generation
+        self._inside = self.server.is_inside(self.address)
+        self.granted = self._seen if self._inside else -1
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def on_readable(self) -> None:
-        """The socket can be read, or its peer is gone."""
+    def on_event(self, event: int) -> None:
+        """The socket can be read or written, or its peer is gone. Does not raise."""
         try:
-            self._read(self.sock.recv(READ_BYTES))
+            if event & WRITE and self._writing:
+                self._on_writable()
+            if event & ~WRITE and self.phase is not Phase.CLOSED:
+                self._on_readable()
+        except Exception:
+            self._fail()
+
+    def _on_readable(self) -> None:
+        try:
+            data = self.sock.recv(READ_BYTES)
+            if self.phase is Phase.IDLE and not self._buffer and answer_at_once(self, data):
+                return
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             self.end(Close.CLIENT_RESET)
-        except Exception:
-            self._fail()
+            return
+        self._read(data)
 
     def _read(self, data: bytes) -> None:
         if not data:
@@ -98,49 +126,27 @@ class Connection:
             if self.phase is not Phase.SENDING:
                 self.advance()
             elif len(self._buffer) >= PIPELINE_BYTES_MAX:
-                self._server.stop_reading(self)
-        elif not self._answer_hot(data):
+                self._watch(False, self._writing)
+        else:
             self._buffer = data
             self.advance()
 
-    def _answer_hot(self, data: bytes) -> bool:
-        """Answer a plain GET that was answered before, at once; False when it is not one.
+    def _watch(self, reading: bool, writing: bool) -> None:
+        """What the loop shall tell us of from now on, beside the peer's disappearance."""
+        if reading != self._reading or writing != self._writing:
+            self._reading, self._writing = reading, writing
+            self.server.poller.change(self.fd, reading * READ | writing * WRITE)
 
-        Everything that could make the remembered answer wrong is compared here: the file, the
-        token's time, the host it was granted for, the client's place, the generation.
-        """
-        server = self._server
-        cut = data.find(b"\r\n")
-        hot = server.hot.get(data[:cut])
-        if hot is None or server.is_stale() or self._seen != server.generation:
-            return False
-        fields = remembered_blocks.get(data[cut + 2 : -2])
-        entry, now_s = hot.entry, time.monotonic()
-        if (
-            fields is None
-            or not fields.plain
-            or fields.host is None
-            or (hot.host is not None and hot.host != fields.host)
-            or now_s >= entry.check_at_s
-            or now_s >= hot.until_s
-            or entry.body is None
-            or not self._inside
-            or not data.endswith(b"\r\n\r\n")
-            or server.closing(self.served) is not None
-        ):
-            return False
-        entry.used = True
-        self.served += 1
-        server.metrics[_REQUESTS] += 1
-        server.metrics[_OK] += 1
-        if server.access is not None and server.access.is_due():
-            self._out.note = (now_s, self.address, data[:cut], 200)
-        if self._out.send_whole(server.ok_start, entry, hot.key):
-            self.deadline_s = now_s + server.idle_s
-        else:
-            self._start_sending()
-            server.want_write(self)
-        return True
+    def begin(self) -> None:
+        """The loop may call from now on."""
+        self._reading = True
+        self.server.poller.watch(self.fd, self.on_event)
+        self.server.deadlines.file(self, self.deadline_s)
+
+    def _wait(self, deadline_s: float) -> None:
+        """Its patience ends at `deadline_s`."""
+        self.deadline_s = deadline_s
+        self.server.deadlines.file(self, deadline_s)
 
     def advance(self) -> None:
         """Take requests out of the buffer as far as they go, and answer them in turn."""
@@ -157,7 +163,7 @@ class Connection:
                     return
             else:
                 return
-        self._server.call_soon(self._go_on)
+        self.server.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         try:
@@ -178,7 +184,7 @@ class Connection:
         line, fields, used = taken
         raw_line = self._buffer[: self._buffer.find(b"\r\n")]
         self._buffer = self._buffer[used:]
-        self._server.metrics[_REQUESTS] += 1
+        self.server.metrics[_REQUESTS] += 1
         self._request = (raw_line, line, fields)
         if fields.expect is not None and fields.expect.lower() != b"100-continue":
             self._reject(417, Close.BAD_REQUEST)
@@ -193,7 +199,7 @@ class Connection:
             self._reject(400, Close.CLIENT_CLOSED_EARLY)
         elif self.phase is Phase.IDLE:
             self._enter(Phase.HEAD)
-            self.deadline_s = time.monotonic() + self._server.timeouts.head_s
+            self._wait(self.server.poller.now_s + self.server.timeouts.head_s)
 
     def _begin_body(self, line: Line, fields: Fields) -> None:
         try:
@@ -207,9 +213,9 @@ class Connection:
                 self._reject(405, Close.BAD_REQUEST)
                 return
             if not self._buffer:
-                self._out.interim(CONTINUE)
+                self.out.interim(CONTINUE)
         self._enter(Phase.BODY)
-        self.deadline_s = time.monotonic() + self._server.timeouts.body_s
+        self._wait(self.server.poller.now_s + self.server.timeouts.body_s)
 
     def _drain_body(self) -> bool:
         """Take the body out of the buffer; False when more of it must come."""
@@ -234,13 +240,12 @@ class Connection:
 
     def _dispatch(self) -> None:
         """Have the request answered."""
-        server = self._server
+        server = self.server
         if self._request is None:
             raise RuntimeError("no request was read")
         raw_line, line, fields = self._request
         if server.is_stale() or self._seen != server.generation:
-            self._seen = server.generation
-            self._inside = server.is_inside(self.address)
+            self._look_up_place()
         self._close = server.closing(self.served)
         if self._close is None and closes(line, fields):
             self._close = Close.ASKED
@@ -252,7 +257,7 @@ class Connection:
             close=self._close is not None,
             date=server.date,
             now_s=time.time(),
-            tick_s=time.monotonic(),
+            tick_s=server.poller.now_s,
         )
         reply = server.service.answer(request)
         if reply.refused:
@@ -270,64 +275,84 @@ class Connection:
         self._close = reason
         self._buffer = b""
         self._body = None
-        self._send(Reply(refuse(status, date=self._server.date, line=line, close=True)))
+        self._send(Reply(refuse(status, date=self.server.date, line=line, close=True)))
 
     def _send(self, reply: Reply) -> None:
-        if self._server.access is not None and self._server.access.is_due():
+        if self.server.access is not None and self.server.access.is_due():
             line = b"" if self._request is None else self._request[0]
-            self._out.note = (time.monotonic(), self.address, line, reply.plan.status)
+            self.out.note = (self.server.poller.now_s, self.address, line, reply.plan.status)
         self._request = None
         self.served += 1
         self._start_sending()
-        self._out.begin(reply)
+        self.out.begin(reply)
         self._transmit()
 
     def _start_sending(self) -> None:
         self._enter(Phase.SENDING)
-        now_s = time.monotonic()
-        self._end_s = now_s + self._server.timeouts.response_s
-        self.deadline_s = now_s + self._server.timeouts.send_stalled_s
+        now_s = self.server.poller.now_s
+        self._end_s = now_s + self.server.timeouts.response_s
+        self._wait(now_s + self.server.timeouts.send_stalled_s)
 
-    def on_writable(self) -> None:
-        """The socket takes bytes again."""
-        try:
-            stalled_s = time.monotonic() + self._server.timeouts.send_stalled_s
-            self.deadline_s = min(stalled_s, self._end_s)
-            self._transmit()
-            if self.phase is Phase.IDLE:
-                self.advance()
-        except Exception:
-            self._fail()
+    def go_on_sending(self) -> None:
+        """An answer was begun (oca.quick) and has to be finished."""
+        self._start_sending()
+        self._transmit()
+
+    def _on_writable(self) -> None:
+        stalled_s = self.server.poller.now_s + self.server.timeouts.send_stalled_s
+        self.deadline_s = min(stalled_s, self._end_s)
+        self._transmit()
+        if self.phase is Phase.IDLE:
+            self.advance()
 
     def _transmit(self) -> None:
         try:
-            done = self._out.transmit()
+            sent = self.out.transmit()
         except ShortFileError:
             self.end(Close.SHORT_FILE)
         except DiskError as exc:
-            self._server.on_disk_error(str(exc))
-            self.end(Close.FILE_ERROR)
+            self._on_disk_error(exc)
         except OSError:
             self.end(Close.CLIENT_RESET)
         else:
-            if not done:
-                self._server.want_write(self)
-                return
-            self._server.no_write(self)
-            if self._close is not None:
-                self._linger()
-                return
-            self._enter(Phase.IDLE)
-            self.deadline_s = time.monotonic() + self._server.idle_s
-            if not self._peer_done:
-                self._server.resume_reading(self)
+            if sent is Sent.ALL:
+                self._on_sent()
+            elif sent is Sent.FULL:
+                self._watch(self._reading, True)
+            else:
+                self._watch(self._reading, False)
+                self.server.metrics[_COLD_READS] += 1
+                self.server.disk.warm(*self.out.missing(), self._on_warm)
+
+    def _on_sent(self) -> None:
+        """The kernel has the whole answer."""
+        if self._close is not None:
+            self._linger()
+            return
+        self._enter(Phase.IDLE)
+        self._wait(self.server.poller.now_s + self.server.idle_s)
+        self._watch(not self._peer_done, False)
+
+    def _on_warm(self, end: int, fault: OSError | None) -> None:
+        """The file was read up to `end`, or could not be."""
+        if self.phase is not Phase.SENDING:
+            return
+        if fault is not None:
+            self._on_disk_error(fault)
+            return
+        self.out.now_warm(end)
+        self._watch(self._reading, True)
+
+    def _on_disk_error(self, fault: Exception) -> None:
+        self.server.on_disk_error(str(fault))
+        self.end(Close.FILE_ERROR)
 
     # --- ending ----------------------------------------------------------------------------------
 
     def _on_end_of_stream(self) -> None:
         """The peer sends no more; it may still read what it asked for (RFC 9112 §9.6)."""
         self._peer_done = True
-        self._server.stop_reading(self)
+        self._watch(False, self._writing)
         if self.phase is Phase.LINGER:
             self._end_gently(self._close or Close.ASKED)
         elif self.phase is Phase.IDLE and not self._buffer:
@@ -339,16 +364,16 @@ class Connection:
         """Shut our side, and let the peer read the answer before the socket is gone."""
         self._enter(Phase.LINGER)
         self._buffer = b""
-        self.deadline_s = time.monotonic() + self._server.timeouts.linger_s
+        self._wait(self.server.poller.now_s + self.server.timeouts.linger_s)
         try:
-            self._out.finish()
+            self.out.finish()
         except OSError:
             self.end(Close.CLIENT_RESET)
             return
         if self._peer_done:
             self._end_gently(self._close or Close.ASKED)
         else:
-            self._server.resume_reading(self)
+            self._watch(True, False)
 
     def _discard(self, count_bytes: int) -> None:
         self._discarded += count_bytes
@@ -357,23 +382,28 @@ class Connection:
 
     def _end_gently(self, reason: Close) -> None:
         """Close, but not before the kernel got rid of what it holds, or the time for it is over."""
-        if self._out.unacked() == 0:
+        if self.out.unacked() == 0:
             self.end(reason)
             return
         self._close = reason
         self._enter(Phase.FLUSH)
-        self.deadline_s = time.monotonic() + self._server.timeouts.linger_s
-        self._server.stop_reading(self)
+        now_s = self.server.poller.now_s
+        self.deadline_s = now_s + self.server.timeouts.linger_s
+        self.server.poller.unwatch(self.fd)  # both sides may be shut: that would be told for ever
+        self.server.deadlines.file(self, now_s)
 
     def on_sweep(self, now_s: float) -> None:
-        """Asked every now and then: is its time over, has it been flushed?"""
+        """Asked when its time may be over, and in every sweep while it is being flushed."""
         try:
-            if self.phase is Phase.FLUSH and (self._out.unacked() == 0 or self._is_gone()):
+            if self.phase is Phase.FLUSH and (self.out.unacked() == 0 or self._is_gone()):
                 self.end(self._close or Close.ASKED)
             elif now_s >= self.deadline_s:
                 self._on_deadline(now_s)
         except Exception:
             self._fail()
+        if self.phase is not Phase.CLOSED:
+            at_s = now_s if self.phase is Phase.FLUSH else self.deadline_s
+            self.server.deadlines.file(self, at_s)
 
     def _is_gone(self) -> bool:
         """Whether a reset came: nobody reads this socket any more, so it must be asked."""
@@ -383,11 +413,13 @@ class Connection:
         if self.phase in (Phase.IDLE, Phase.LINGER, Phase.FLUSH) and self._is_taking(now_s):
             return
         if self.phase is Phase.IDLE:
-            self.end(Close.DRAIN if self._server.draining else Close.IDLE)
+            self.end(Close.DRAIN if self.server.draining else Close.IDLE)
         elif self.phase is Phase.HEAD:
             self._reject(408, Close.HEAD_TIMEOUT)
         elif self.phase is Phase.BODY:
             self._reject(408, Close.BODY_TIMEOUT)
+        elif self.phase is Phase.SENDING and not self._writing:
+            self.end(Close.DISK_STALLED)
         elif self.phase is Phase.SENDING:
             self.end(Close.RESPONSE_TIMEOUT if now_s >= self._end_s else Close.SEND_STALLED)
         else:
@@ -395,32 +427,33 @@ class Connection:
 
     def _is_taking(self, now_s: float) -> bool:
         """Whether the peer still takes what was sent to it: then its time is not over yet."""
-        left, before = self._out.unacked(), self._left
+        left, before = self.out.unacked(), self._left
         self._left = left
         if not left or left == before or now_s >= self._end_s:
             return False
-        self.deadline_s = now_s + self._server.timeouts.send_stalled_s
+        self.deadline_s = now_s + self.server.timeouts.send_stalled_s
         return True
 
     def on_drain(self, now_s: float, grace_s: float) -> None:
         """The worker stops: an idle connection has `grace_s` since its last answer to ask again."""
         if self.phase is Phase.IDLE:
-            last_s = self.deadline_s - self._server.timeouts.idle_s
-            self.deadline_s = max(now_s, last_s + grace_s)
+            last_s = self.deadline_s - self.server.timeouts.idle_s
+            self._wait(max(now_s, last_s + grace_s))
 
     def end(self, reason: Close) -> None:
         """The end: bytes nobody got are taken back, the socket goes, the reason is counted."""
         if self.phase is Phase.CLOSED:
             return
-        self._out.abandon()
+        self.out.abandon()
         self._enter(Phase.CLOSED)
-        self._server.forget(self, reason)
+        self.server.poller.unwatch(self.fd)
+        self.server.forget(self, reason)
         self._buffer = b""
         self.sock.close()
 
     def _fail(self) -> None:
         """A fault of ours ends this connection and no other."""
-        self._server.on_fault(self)
+        self.server.on_fault(self)
         self.end(Close.INTERNAL)
 
     def _enter(self, phase: Phase) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from oca.http.media import IMMUTABLE, folder_cache_control, media_type
-from oca.http.respond import Facts, facts_of, whole_tail
+from oca.http.respond import Facts, facts_of, part_tail, whole_tail
 from oca.store import ENTRY, Store
 from wire.catalogue import Asset
 from wire.codec import decode
@@ -32,6 +32,16 @@ MEMORY_FILE_BYTES_MAX = 64 * 1024
 
 RECHECK_S = 1.0
 """A file in a plain folder may be replaced: it is looked at again after this long."""
+
+WARM_SHIFT = 20
+WARM_BYTES = 1 << WARM_SHIFT
+"""Files are probed, read ahead, and believed to be in the page cache by so much at a time."""
+
+WARM_S = 1.0
+"""How long a block seen in the page cache is believed to be there: what is sent is the last that
+the kernel evicts, and a mistake costs one wait for the disk."""
+
+WARM_BLOCKS_MAX = 64  # remembered per file
 
 CATALOGUE_ENTRIES_MAX = 1024  # entries of assets kept as read; one of 1,200 files is ~600 kB
 _PROC = "/proc/self/fd/%d"
@@ -46,18 +56,61 @@ Identity = tuple[int, int, int, int, int]
 class Entry:
     """One file that may be sent. `check_at_s` (monotonic) is when it must be looked up again.
 
-    `fd` is -1 when the bytes are in memory (`body`). `tail` is a plain 200's head after the Date,
-    and the body with it when that is in memory. Whoever is sending it counts in `users`.
+    `fd` is -1 when the bytes are in memory (`body`). `ok_tail` is a plain 200's head after the
+    Date, and the body with it when that is in memory; `part_tail` a 206's head between Date and
+    Content-Length. Whoever is sending it counts in `users`.
     """
 
-    __slots__ = ("body", "check_at_s", "facts", "fd", "identity", "tail", "used", "users")
+    __slots__ = (
+        "_warm",
+        "body",
+        "check_at_s",
+        "facts",
+        "fd",
+        "identity",
+        "ok_tail",
+        "part_tail",
+        "used",
+        "users",
+    )
 
     def __init__(self, facts: Facts, fd: int, body: bytes | None, identity: Identity) -> None:
         self.facts, self.fd, self.body, self.identity = facts, fd, body, identity
-        self.tail = whole_tail(facts) + (body or b"")
+        self.ok_tail = whole_tail(facts) + (body or b"")
+        self.part_tail = part_tail(facts)
         self.check_at_s = 0.0
         self.users = 0
         self.used = True
+        self._warm: dict[int, float] = {}
+
+    def warm_to(self, start: int, length: int, now_s: float) -> int:
+        """The end of what may be sent from `start` without waiting for a disk; `start` for nothing.
+
+        Looks at first and last page of at most WARM_BYTES (CONTRACTS.md, Workers); what was said of
+        a whole block of the file is believed for WARM_S. `now_s` is monotonic.
+        """
+        end = start + min(length, WARM_BYTES)
+        warm = self._warm
+        if (
+            warm
+            and warm.get(start >> WARM_SHIFT, 0.0) > now_s
+            and warm.get((end - 1) >> WARM_SHIFT, 0.0) > now_s
+        ):
+            return end
+        if not in_page_cache(self.fd, start) or not in_page_cache(self.fd, end - 1):
+            return start
+        self.note_read(start, end - start, now_s)
+        return end
+
+    def note_read(self, start: int, length: int, now_s: float) -> None:
+        """A span was seen, or just brought, into the page cache; believed when it is a block."""
+        block, end = start >> WARM_SHIFT, start + length
+        whole = start == block << WARM_SHIFT and (length >> WARM_SHIFT or end == self.facts.size)
+        if not whole:
+            return
+        if len(self._warm) >= WARM_BLOCKS_MAX:
+            self._warm.clear()
+        self._warm[block] = now_s + WARM_S
 
     def release(self) -> None:
         """One sender less; a forgotten file is closed with its last one."""
@@ -75,6 +128,27 @@ class Entry:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+_NO_PROBE = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+
+
+def in_page_cache(fd: int, offset: int) -> bool:
+    """Whether the byte at `offset` can be read without a wait (preadv2(2), RWF_NOWAIT).
+
+    A file system that cannot say so (FUSE, some network ones) counts as cold: a thread reads it.
+    An error of the disk counts as warm, for sending it will say what is wrong.
+    """
+    try:
+        os.preadv(fd, (_PROBE,), offset, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    except OSError as exc:
+        return exc.errno not in _NO_PROBE
+    return True
+
+
+_PROBE = bytearray(1)
 
 
 class Shelf:

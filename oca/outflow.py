@@ -1,7 +1,8 @@
 """The sending half of a connection: parts to the kernel, bytes to the books, exactly.
 
 An adapter. Bytes count as delivered when the kernel took them, and are taken back when the
-connection dies before its peer acknowledged them (oca.account).
+connection dies before its peer acknowledged them (oca.account). A span of a file is sent by the
+loop only where it is in the page cache (Entry.warm_to); else the caller has it read first.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import os
 import socket
 import struct
 import termios
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from oca.accesslog import Note
-from oca.account import Account, DemandKey
+from oca.account import ANSWERS_MAX, Account, DemandKey
 from oca.reasons import CLASS_SLOT, SLOT
 from oca.service import Reply
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from oca.files import Entry
     from oca.server import Server
 
-SENDFILE_BYTES_MAX = 512 * 1024  # bytes in one go; then other connections have their turn
+TURN_BYTES_MAX = 1024 * 1024
+"""Of a file in one go, then other connections have their turn: ~0.2 ms."""
 
 JOIN_BYTES_MAX = 16 * 1024  # up to here one copy is cheaper than a second piece
 
@@ -30,6 +33,10 @@ _BODY_BYTES = SLOT["oca_body_bytes_total"]
 _FILL_BYTES = SLOT["oca_fill_body_bytes_total"]
 _UNACKED = SLOT["oca_unacked_bytes_total"]
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_COUNT = struct.Struct("i")
+_ZEROS = bytes(4)
+_more = socket.MSG_MORE
+_sendfile = os.sendfile
 
 Part = bytes | memoryview | tuple[int, int]
 """Bytes in memory, or (offset, length) of the answer's file."""
@@ -43,34 +50,43 @@ class DiskError(Exception):
     """The file cannot be read."""
 
 
+class Sent(Enum):
+    """What became of a turn of sending."""
+
+    ALL = auto()
+    FULL = auto()  # the socket takes no more, or others have their turn
+    COLD = auto()  # the next span (`Outflow.missing`) has to be read from the disk first
+
+
 class Outflow:
     """What is on its way out on one socket."""
 
     __slots__ = (
-        "_account",
         "_body",
         "_entry",
+        "_fd",
         "_fill",
         "_fin_sent",
         "_head",
         "_head_left",
         "_key",
         "_parts",
-        "_sending",
         "_server",
         "_sock",
+        "_warm_to",
+        "account",
         "note",
     )
 
     def __init__(self, server: Server, sock: socket.socket) -> None:
         """`server` keeps the books; without demand to count no account is kept."""
-        self._server, self._sock = server, sock
-        self._parts: list[Part] = []
+        self._server, self._sock, self._fd = server, sock, sock.fileno()
+        self._parts: list[Part] | None = None
         self._entry: Entry | None = None
         self._key: DemandKey | None = None
-        self._fill = self._fin_sent = self._sending = False
-        self._head = self._head_left = self._body = 0
-        self._account = Account() if server.demand is not None else None
+        self._fill = self._fin_sent = False
+        self._head = self._head_left = self._body = self._warm_to = 0
+        self.account = Account() if server.demand is not None else None
         self.note: Note | None = None  # of an answer that the access log is told of when it ends
 
     def begin(self, reply: Reply) -> None:
@@ -86,39 +102,50 @@ class Outflow:
         joined = [part for part in parts if not isinstance(part, tuple)]
         if len(joined) == len(parts) and plan.body_bytes <= JOIN_BYTES_MAX:
             parts = [b"".join(joined)]
-        if entry is not None:
-            entry.users += 1
-            entry.used = True
         self._take_up(parts, len(plan.head), reply.key, entry, fill=reply.fill)
 
-    def send_whole(self, start: bytes, entry: Entry, key: DemandKey | None) -> bool:
-        """Send a whole file in memory behind `start`, in one go; False when some is left to send.
+    def send_memory(self, first: bytes, second: bytes | memoryview) -> int:
+        """Send two pieces at once; how many bytes the kernel took. Nothing is counted.
 
-        What is left shares the file's bytes with everybody. Raises OSError when the peer is gone.
+        Raises OSError when the peer is gone.
         """
-        tail = entry.tail
         try:
-            if len(tail) <= JOIN_BYTES_MAX:
-                sent = self._sock.send(start + tail)
-            else:
-                sent = self._sock.sendmsg((start, tail))
+            if len(second) <= JOIN_BYTES_MAX:
+                return self._sock.send(b"".join((first, second)))
+            return self._sock.sendmsg((first, second))
         except (BlockingIOError, InterruptedError):
-            sent = 0
-        total, body = len(start) + len(tail), entry.facts.size
-        if sent == total:
-            self._server.metrics[_BODY_BYTES] += body
-            if self._account is not None:
-                if key is not None:
-                    self._server.count(key, body)
-                self._account.close_answer(key, total - body, body, self.unacked)
-            if self.note is not None:
-                self._log(body, whole=True)
-            return True
-        begun = len(start) - sent
-        parts: list[Part] = [start[sent:], tail] if begun > 0 else [memoryview(tail)[-begun:]]
-        self._take_up(parts, total - body, key, None, fill=False)
+            return 0
+
+    def send_file(self, head: bytes, entry: Entry, offset: int, length: int) -> int:
+        """Send a head and a span that is in the page cache; how many bytes of both the kernel took.
+
+        Nothing is counted. Raises OSError when the peer is gone; a fault of the file is left to
+        `transmit`, which says so.
+        """
+        try:
+            sent = self._sock.send(head, _more)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        if sent == len(head):
+            try:
+                sent += _sendfile(self._fd, entry.fd, offset, min(length, TURN_BYTES_MAX))
+            except (ConnectionError, TimeoutError):
+                raise
+            except OSError:
+                return sent
+        return sent
+
+    def go_on(
+        self, parts: list[Part], head: int, key: DemandKey | None, entry: Entry | None, sent: int
+    ) -> None:
+        """Take up an answer of which the first `sent` bytes are out already (and not counted)."""
+        self._take_up(parts, head, key, entry, fill=False)
         self._count(sent)
-        return False
+        while sent and parts:
+            size = parts[0][1] if isinstance(parts[0], tuple) else len(parts[0])
+            step = min(sent, size)
+            self._advance(parts, step)
+            sent -= step
 
     def _take_up(
         self,
@@ -129,58 +156,93 @@ class Outflow:
         *,
         fill: bool,
     ) -> None:
+        if entry is not None:
+            entry.users += 1
+            entry.used = True
         self._parts, self._entry, self._key, self._fill = parts, entry, key, fill
         self._head = self._head_left = head
-        self._body = 0
-        self._sending = True
+        self._body = self._warm_to = 0
 
-    def transmit(self) -> bool:
-        """Send until all is sent (True), or the socket is full or others have their turn (False).
+    def transmit(self) -> Sent:
+        """Send until all is sent, or it cannot go on now.
 
         Raises OSError when the peer is gone, ShortFileError, DiskError.
         """
-        budget = SENDFILE_BYTES_MAX
-        parts = self._parts
+        budget = TURN_BYTES_MAX
+        parts = self._parts or []
         while parts:
             part = parts[0]
             try:
                 if isinstance(part, tuple):
                     if budget <= 0:
-                        return False
-                    sent = self._send_span(part, min(part[1], budget))
+                        return Sent.FULL
+                    most = self._warm(part, budget)
+                    if most <= 0:
+                        return Sent.COLD
+                    sent = self._send_span(part, most)
                     budget -= sent
                 else:
                     sent = self._send_bytes(part, more=len(parts) > 1)
             except (BlockingIOError, InterruptedError):
-                return False
+                return Sent.FULL
+            self._advance(parts, sent)
             self._count(sent)
         self.end_answer()
-        return True
+        return Sent.ALL
 
-    def _send_bytes(self, part: bytes | memoryview, *, more: bool) -> int:
-        sent = self._sock.send(part, socket.MSG_MORE if more else 0)
-        if sent == len(part):
-            del self._parts[0]
-        else:
-            self._parts[0] = memoryview(part)[sent:]
-        return sent
+    # --- spans of files --------------------------------------------------------------------------
+
+    def _warm(self, span: tuple[int, int], budget: int) -> int:
+        """How many bytes of the span may be sent now without waiting for the disk."""
+        most = min(span[1], budget)
+        if span[0] + most <= self._warm_to:
+            return most
+        if span[0] >= self._warm_to and self._entry is not None:
+            self._warm_to = self._entry.warm_to(span[0], span[1], self._server.poller.now_s)
+        return min(most, self._warm_to - span[0])
+
+    def missing(self) -> tuple[Entry, int, int]:
+        """(file, offset, length) of the span that has to be read first, after `Sent.COLD`; raises
+        RuntimeError when there is none."""
+        part = self._parts[0] if self._parts else b""
+        if self._entry is None or not isinstance(part, tuple):
+            raise RuntimeError("no file is being sent")
+        return self._entry, part[0], min(part[1], TURN_BYTES_MAX)
+
+    def now_warm(self, end: int) -> None:
+        """The file was read up to `end`: send it without asking again."""
+        self._warm_to = end
 
     def _send_span(self, span: tuple[int, int], most: int) -> int:
         if self._entry is None:
             raise RuntimeError("a span without its file")
         try:
-            sent = os.sendfile(self._sock.fileno(), self._entry.fd, span[0], most)
+            sent = _sendfile(self._fd, self._entry.fd, span[0], most)
         except (BlockingIOError, InterruptedError, ConnectionError, TimeoutError):
             raise
         except OSError as exc:
             raise DiskError(str(exc)) from exc
         if sent == 0:
             raise ShortFileError
-        if sent == span[1]:
-            del self._parts[0]
-        else:
-            self._parts[0] = (span[0] + sent, span[1] - sent)
         return sent
+
+    def _send_bytes(self, part: bytes | memoryview, *, more: bool) -> int:
+        return self._sock.send(part, _more if more else 0)
+
+    def _advance(self, parts: list[Part], sent: int) -> None:
+        """`sent` bytes of the first part are out."""
+        part = parts[0]
+        if isinstance(part, tuple):
+            if sent == part[1]:
+                del parts[0]
+            else:
+                parts[0] = (part[0] + sent, part[1] - sent)
+        elif sent == len(part):
+            del parts[0]
+        else:
+            parts[0] = memoryview(part)[sent:]
+
+    # --- the books -------------------------------------------------------------------------------
 
     def _count(self, sent: int) -> None:
         """`sent` more bytes of this answer are the kernel's."""
@@ -195,23 +257,27 @@ class Outflow:
 
     def end_answer(self) -> None:
         """The present answer belongs to the past, as far as it was sent."""
-        if self.note is not None:
-            self._log(self._body, whole=self._sending and not self._parts)
-        if not self._sending:
+        if self._parts is None:
             return
-        self._sending = False
-        self._parts = []
-        if self._account is not None:
-            head = self._head - self._head_left
-            self._account.close_answer(self._key, head, self._body, self.unacked)
+        if self.note is not None:
+            self.log(self._body, whole=not self._parts)
+        self._parts = None
+        self._note(self._key, self._head - self._head_left, self._body)
         if self._entry is not None:
             self._entry.release()
             self._entry = None
 
-    def _log(self, body: int, *, whole: bool) -> None:
+    def log(self, body: int, *, whole: bool) -> None:
+        """Tell the access log of the answer that `note` is about."""
         if self._server.access is not None and self.note is not None:
             self._server.access.add(self.note, body, whole)
         self.note = None
+
+    def _note(self, key: DemandKey | None, head: int, body: int) -> None:
+        if self.account is not None:
+            self.account.answers.append((key, head, body))
+            if len(self.account.answers) >= ANSWERS_MAX:
+                self.account.forget(self.unacked())
 
     def interim(self, head: bytes) -> None:
         """Send a 1xx head; best effort, for the next read or write will say what is wrong."""
@@ -220,8 +286,9 @@ class Outflow:
         except OSError:
             return
         self._server.metrics[CLASS_SLOT[1]] += 1
-        if self._account is not None:
-            self._account.close_answer(None, len(head), 0, self.unacked)
+        self._note(None, len(head), 0)
+
+    # --- the end ---------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Say that nothing more comes; raises OSError when the peer is gone."""
@@ -231,10 +298,10 @@ class Outflow:
     def unacked(self) -> int:
         """Bytes of our stream that the peer's kernel did not acknowledge (SIOCOUTQ, tcp(7))."""
         try:
-            raw = fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+            raw = fcntl.ioctl(self._fd, termios.TIOCOUTQ, _ZEROS)
         except OSError:
             return 0
-        count: int = struct.unpack("i", raw)[0]
+        count: int = _COUNT.unpack(raw)[0]
         return count - 1 if self._fin_sent and count else count  # a FIN takes one number
 
     def abandon(self) -> None:
@@ -244,8 +311,8 @@ class Outflow:
         if not unacked:
             return
         self._server.metrics[_UNACKED] += unacked
-        if self._account is not None:
-            for key, lost in self._account.take_back(unacked):
+        if self.account is not None:
+            for key, lost in self.account.take_back(unacked):
                 if key is not None:
                     self._server.count(key, -lost)
         try:

@@ -1,7 +1,6 @@
 """One worker's listening socket, its connections, and the sweep that keeps their time.
 
-An adapter over the event loop (uvloop): sockets are watched with add_reader and add_writer, so that
-a request costs one callback. Life cycle: start → serve → drain → stop.
+An adapter over oca.poller's loop. Life cycle: start → serve → drain → stop.
 """
 
 from __future__ import annotations
@@ -17,11 +16,14 @@ from oca.account import DemandKey
 from oca.config import Limits, Timeouts
 from oca.connection import Connection
 from oca.counters import Demand
+from oca.deadlines import Deadlines
+from oca.disk import Disk
 from oca.http.dates import http_date
 from oca.http.head import Line
 from oca.http.respond import refuse, start_of
+from oca.poller import Loop
 from oca.prefixes import address_of
-from oca.reasons import CLOSE_SLOT, CONNECTIONS_OPEN, SLOT, Close
+from oca.reasons import CLASS_SLOT, CLOSE_SLOT, CONNECTIONS_OPEN, SLOT, Close
 from oca.service import Service
 from wire.log import get
 from wire.token import split_path
@@ -37,6 +39,8 @@ REFUSED_LOG_PER_S = 20  # a flood of bad tokens must not become a flood of log l
 
 _OPEN = SLOT[CONNECTIONS_OPEN]
 _UNCOUNTED = SLOT["oca_uncounted_bytes_total"]
+_REQUESTS, _BODY_BYTES = SLOT["oca_requests_total"], SLOT["oca_body_bytes_total"]
+_OK = CLASS_SLOT[2]
 _TAKEN = SLOT["oca_connections_total"]
 _log = get("server")
 
@@ -61,18 +65,26 @@ class Server:
         when it rose, before the next answer."""
         self._listener, self.service, self.metrics = listener, service, metrics
         self.timeouts, self.limits, self.demand = timeouts, limits, demand
-        self._word = memoryview(bytes(8)).cast("Q") if word is None else word
-        self.generation = self._word[0]
+        self.word = memoryview(bytes(8)).cast("Q") if word is None else word
+        self.generation = self.word[0]
         self._reload = reload
         self.hot = service.hot
         self.access = access
         self.count = demand.add if demand is not None else _uncounted
         self.draining = False
         self.idle_s = timeouts.idle_s
-        self.date = self.ok_start = b""
-        self._connections: set[Connection] = set()
+        self.served_max = limits.requests_per_connection - 1
+        self.date = self.ok_start = self.part_start = b""
+        self.quick_answers = self.quick_bytes = 0
+        """Answered by oca.quick and not yet in the metrics; added every SWEEP_S."""
+        self._open = 0
         self._addresses: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
+        if not isinstance(self._loop, Loop):
+            raise TypeError("a server runs on oca.poller.Loop")
+        self.poller = self._loop.poller
+        self.disk = Disk(self._loop)
+        self.deadlines: Deadlines[Connection] = Deadlines(SWEEP_S, self.poller.now_s)
         self._refused_logged = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -94,22 +106,25 @@ class Server:
         self._loop.remove_reader(self._listener)
         self.draining = True
         self.idle_s = DRAIN_GRACE_S
+        self.served_max = 0
         now_s = time.monotonic()
-        for connection in list(self._connections):
+        for connection in self.deadlines.everything():
             connection.on_drain(now_s, DRAIN_GRACE_S)
         try:
             await asyncio.wait_for(self._empty.wait(), self.timeouts.drain_s)
         except TimeoutError:
-            for connection in list(self._connections):
+            for connection in self.deadlines.everything():
                 connection.end(Close.DRAIN_FORCED)
+        self._publish()
+        self.disk.close()
 
     # --- what connections ask --------------------------------------------------------------------
 
     def is_stale(self) -> bool:
         """Whether the generation rose since the last look; what was cached is then forgotten."""
-        if self._word[0] == self.generation:
+        if self.word[0] == self.generation:
             return False
-        self.generation = self._word[0]
+        self.generation = self.word[0]
         self._reload()
         return True
 
@@ -124,7 +139,7 @@ class Server:
         """Why the connection ends after the next answer; None when it may go on."""
         if self.draining:
             return Close.DRAIN
-        if served + 1 >= self.limits.requests_per_connection:
+        if served >= self.served_max:
             return Close.REQUEST_LIMIT
         return None
 
@@ -132,35 +147,10 @@ class Server:
         """Run it after others had their turn."""
         self._loop.call_soon(callback)
 
-    def want_write(self, connection: Connection) -> None:
-        """Call `on_writable` when the socket takes bytes."""
-        if not connection.writing:
-            connection.writing = True
-            self._loop.add_writer(connection.sock, connection.on_writable)
-
-    def no_write(self, connection: Connection) -> None:
-        """Everything is sent."""
-        if connection.writing:
-            connection.writing = False
-            self._loop.remove_writer(connection.sock)
-
-    def stop_reading(self, connection: Connection) -> None:
-        """The peer said too much at once, or nothing more comes."""
-        if connection.reading:
-            connection.reading = False
-            self._loop.remove_reader(connection.sock)
-
-    def resume_reading(self, connection: Connection) -> None:
-        """Listen to the peer."""
-        if not connection.reading:
-            connection.reading = True
-            self._loop.add_reader(connection.sock, connection.on_readable)
-
     def forget(self, connection: Connection, reason: Close) -> None:
         """The connection ends for `reason`; its socket is closed right after."""
-        self.stop_reading(connection)
-        self.no_write(connection)
-        self._connections.discard(connection)
+        self.deadlines.drop(connection)
+        self._open -= 1
         left = self._addresses[connection.address] - 1
         if left > 0:
             self._addresses[connection.address] = left
@@ -168,7 +158,7 @@ class Server:
             del self._addresses[connection.address]
         self.metrics[_OPEN] -= 1
         self.metrics[CLOSE_SLOT[reason]] += 1
-        if not self._connections:
+        if not self._open:
             self._empty.set()
 
     def on_refused(self, address: str, line: Line, reason: str) -> None:
@@ -213,7 +203,7 @@ class Server:
     def _take(self, sock: socket.socket, address: str) -> None:
         sock.setblocking(False)
         self.metrics[_TAKEN] += 1
-        if len(self._connections) >= self.limits.connections:
+        if self._open >= self.limits.connections:
             self._turn_away(sock, Close.TOO_MANY)
             return
         if self._addresses[address] >= self.limits.connections_per_address:
@@ -222,9 +212,9 @@ class Server:
         self._addresses[address] += 1
         self.metrics[_OPEN] += 1
         connection = Connection(self, sock, address)
-        self._connections.add(connection)
+        self._open += 1
         self._empty.clear()
-        self.resume_reading(connection)
+        connection.begin()
 
     def _turn_away(self, sock: socket.socket, reason: Close) -> None:
         """503 at once: a player goes to the next box, and not away for ever as after a 429."""
@@ -239,18 +229,26 @@ class Server:
             sock.close()
 
     def _tick(self) -> None:
-        """Every SWEEP_S: the date of answers, and the deadlines of all connections."""
+        """Every SWEEP_S: the date of answers, the counters, and who is over their time."""
         self._loop.call_later(SWEEP_S, self._tick)
         self.date = http_date(time.time())
-        self.ok_start = start_of(200, self.date)
+        self.ok_start, self.part_start = start_of(200, self.date), start_of(206, self.date)
         self._refused_logged = max(0, self._refused_logged - int(REFUSED_LOG_PER_S * SWEEP_S))
         self.is_stale()
+        self._publish()
+        now_s = time.monotonic()
+        for connection in self.deadlines.due(now_s):
+            connection.on_sweep(now_s)
+
+    def _publish(self) -> None:
+        """What the hot path counted in passing becomes visible."""
+        self.metrics[_REQUESTS] += self.quick_answers
+        self.metrics[_OK] += self.quick_answers
+        self.metrics[_BODY_BYTES] += self.quick_bytes
+        self.quick_answers = self.quick_bytes = 0
         if self.demand is not None and self.demand.uncounted_bytes:
             self.metrics[_UNCOUNTED] += self.demand.uncounted_bytes
             self.demand.uncounted_bytes = 0
-        now_s = time.monotonic()
-        for connection in list(self._connections):
-            connection.on_sweep(now_s)
 
 
 def _uncounted(_key: DemandKey, _bytes: int) -> None:

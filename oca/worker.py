@@ -15,10 +15,9 @@ import resource
 import secrets
 import signal
 import socket
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-
-import uvloop
 
 from oca.access import Gate
 from oca.accesslog import AccessLog
@@ -26,6 +25,7 @@ from oca.config import AccessLogKnobs, Config, Limits, Timeouts
 from oca.counters import Demand, Generation, open_metrics
 from oca.files import FolderFiles, Shelf, StoreFiles
 from oca.place import BEAT_S
+from oca.poller import Loop
 from oca.reasons import SLOT
 from oca.server import Server
 from oca.service import Service
@@ -58,7 +58,7 @@ def run_folder(root: str, post: Post, access_log: AccessLogKnobs) -> None:
     limits = Limits()
     files = FolderFiles(root, limits.open_files, limits.memory_files_bytes)
     service = Service(files, _boundary())
-    uvloop.run(_serve(post, service, Timeouts(), limits, access_log))
+    _run(_serve(post, service, Timeouts(), limits, access_log))
 
 
 def run_appliance(config: Config, post: Post) -> None:
@@ -68,7 +68,12 @@ def run_appliance(config: Config, post: Post) -> None:
     files: Shelf = StoreFiles(store, config.id, limits.open_files, limits.memory_files_bytes)
     gate = _gate(config, _peers(post.run_dir))
     service = Service(files, _boundary(), gate)
-    uvloop.run(_serve(post, service, config.timeouts, limits, config.access_log, config))
+    _run(_serve(post, service, config.timeouts, limits, config.access_log, config))
+
+
+def _run(life: Coroutine[None, None, None]) -> None:
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(life)
 
 
 def _boundary() -> bytes:

@@ -1,0 +1,75 @@
+"""Read cold spans of files in threads, so that the loop never waits for a disk.
+
+An adapter. The bytes are read into a buffer that nobody looks at: what counts is that they are in
+the page cache afterwards, from where the loop sends them. So a thread never touches a socket, and a
+connection that ends meanwhile leaves nothing behind but a read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oca.files import Entry
+
+THREADS_MAX = 32
+"""Reads at once: several disks with a queue each. A thread costs ~50 kB and READ_BYTES."""
+
+READ_BYTES = 256 * 1024
+
+Warm = Callable[[int, OSError | None], None]
+"""Told the end of what was read, and why it could not be."""
+
+
+class Disk:
+    """The threads of one worker."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """`loop` is where answers are told."""
+        self._loop = loop
+        self._threads = ThreadPoolExecutor(THREADS_MAX, "disk")
+        self._local = threading.local()
+
+    def warm(self, entry: Entry, offset: int, length: int, tell: Warm) -> None:
+        """Read a span of a file, then call `tell` on the loop. The file stays open for it."""
+        entry.users += 1
+        task = self._threads.submit(self._read, entry.fd, offset, length)
+        task.add_done_callback(partial(self._done, entry, (offset, length), tell))
+
+    def _done(self, entry: Entry, span: tuple[int, int], tell: Warm, task: Future[None]) -> None:
+        """In the thread still."""
+        fault = OSError("cancelled") if task.cancelled() else task.exception()
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._tell, entry, span, fault, tell)
+
+    def _read(self, fd: int, offset: int, length: int) -> None:
+        buffer = getattr(self._local, "buffer", None)
+        if buffer is None:
+            buffer = self._local.buffer = memoryview(bytearray(READ_BYTES))
+        end = offset + length
+        while offset < end:
+            count = os.preadv(fd, (buffer[: end - offset],), offset)
+            if not count:
+                return  # shorter than it was: sending it will say so
+            offset += count
+
+    def _tell(
+        self, entry: Entry, span: tuple[int, int], fault: BaseException | None, tell: Warm
+    ) -> None:
+        if fault is None:
+            entry.note_read(*span, self._loop.time())
+        elif not isinstance(fault, OSError):
+            fault = OSError(f"{type(fault).__name__}: {fault}")
+        entry.release()
+        tell(span[0] + span[1], fault)
+
+    def close(self) -> None:
+        """Let the threads end; a read that hangs is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,187 @@
+"""Answer at once what was answered before: a plain GET, or one with a single range, of a hot file.
+
+The service remembers a GET by its request line (`Hot`). A request that comes whole in one read, on
+an idle connection, with such a line, and with a header block in which nothing but one simple Range
+could change the answer, needs no plan: its head is put together from pieces kept with the file.
+Everything that could make the remembered answer wrong is compared first: the file, the token's
+time, the host it was granted for, the client's place, the generation. The rest goes the long way
+(oca.connection), which gives the same answers; tests hold the two against each other.
+
+Cost at 4 KiB on one core (`benchmarks/edge.py`, 1,000 URLs with a token each): see docs/DATA_PLANE.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oca.account import ANSWERS_MAX
+from oca.http.errors import RequestError
+from oca.http.head import Fields, read_fields, remembered_blocks
+
+if TYPE_CHECKING:
+    from oca.connection import Connection
+    from oca.outflow import Part
+    from oca.service import Hot
+
+_RANGES = (b"\r\nRange: bytes=", b"\r\nrange: bytes=")
+POSITION_DIGITS_MAX = 18
+
+
+def answer_at_once(connection: Connection, data: bytes) -> bool:
+    """Answer `data` if it is one hot request; False when it has to go the long way.
+
+    `connection` is idle and has nothing else in its buffer. Raises OSError when the peer is gone.
+    """
+    server = connection.server
+    cut = data.find(b"\r\n")
+    hot = server.hot.get(data[:cut])
+    if hot is None:
+        return False
+    fields, asked = remembered_blocks.get(data[cut + 2 : -2]), None
+    if fields is None or not fields.plain:
+        fields, asked = _without_range(data, cut)
+    entry, now_s = hot.entry, server.poller.now_s
+    if (
+        fields is None
+        or not fields.plain
+        or fields.host is None
+        or (hot.host is not None and hot.host != fields.host)
+        or now_s >= hot.until_s
+        or now_s >= entry.check_at_s
+        or connection.granted != server.word[0]
+        or connection.served >= server.served_max
+        or data[-4:] != b"\r\n\r\n"
+    ):
+        return False
+    span = None if asked is None else _span(asked, entry.facts.size)
+    if asked is not None and span is None:
+        return False
+    if server.access is not None and server.access.is_due():
+        status = 200 if span is None else 206
+        connection.out.note = (now_s, connection.address, data[:cut], status)
+    if span is not None:
+        return _span_of_file(connection, hot, span, now_s)
+    if entry.body is None:
+        return _whole_file(connection, hot, now_s)
+    return _whole_memory(connection, hot, now_s)
+
+
+def _whole_memory(connection: Connection, hot: Hot, now_s: float) -> bool:
+    server, tail, length = connection.server, hot.entry.ok_tail, hot.entry.facts.size
+    start = server.ok_start
+    head_bytes = len(start) + len(tail) - length
+    sent = connection.out.send_memory(start, tail)
+    if sent == head_bytes + length:
+        _done(connection, hot, head_bytes, length, now_s)
+    else:
+        _go_on(connection, hot, [start, tail], head_bytes, sent)
+    return True
+
+
+def _whole_file(connection: Connection, hot: Hot, now_s: float) -> bool:
+    head = connection.server.ok_start + hot.entry.ok_tail
+    return _file(connection, hot, head, (0, hot.entry.facts.size), now_s)
+
+
+def _span_of_file(connection: Connection, hot: Hot, span: tuple[int, int], now_s: float) -> bool:
+    server, entry = connection.server, hot.entry
+    offset, length = span
+    head = b"%b%bContent-Length: %d\r\nContent-Range: bytes %d-%d/%d\r\n\r\n" % (
+        server.part_start,
+        entry.part_tail,
+        length,
+        offset,
+        offset + length - 1,
+        entry.facts.size,
+    )
+    if entry.body is None:
+        return _file(connection, hot, head, span, now_s)
+    body = memoryview(entry.body)[offset : offset + length]
+    sent = connection.out.send_memory(head, body)
+    if sent == len(head) + length:
+        _done(connection, hot, len(head), length, now_s)
+    else:
+        _go_on(connection, hot, [head, body], len(head), sent)
+    return True
+
+
+def _file(
+    connection: Connection, hot: Hot, head: bytes, span: tuple[int, int], now_s: float
+) -> bool:
+    entry, sent = hot.entry, 0
+    offset, length = span
+    warm_to = entry.warm_to(offset, length, now_s)
+    if warm_to > offset:
+        sent = connection.out.send_file(head, entry, offset, warm_to - offset)
+    if sent == len(head) + length:
+        _done(connection, hot, len(head), length, now_s)
+    else:
+        _go_on(connection, hot, [head, span], len(head), sent, warm_to)
+    return True
+
+
+def _done(connection: Connection, hot: Hot, head_bytes: int, length: int, now_s: float) -> None:
+    """The kernel took it all."""
+    server, out = connection.server, connection.out
+    hot.entry.used = True
+    connection.served += 1
+    server.quick_answers += 1
+    server.quick_bytes += length
+    if hot.key is not None:
+        server.count(hot.key, length)
+    account = out.account
+    if account is not None:
+        account.answers.append((hot.key, head_bytes, length))
+        if len(account.answers) >= ANSWERS_MAX:
+            account.forget(out.unacked())
+    if out.note is not None:
+        out.log(length, whole=True)
+    connection.deadline_s = now_s + server.idle_s
+
+
+def _go_on(
+    connection: Connection,
+    hot: Hot,
+    parts: list[Part],
+    head_bytes: int,
+    sent: int,
+    warm_to: int = 0,
+) -> None:
+    """The kernel took `sent` bytes; the rest follows as it can."""
+    connection.served += 1
+    connection.server.quick_answers += 1
+    connection.out.go_on(parts, head_bytes, hot.key, hot.entry, sent)
+    connection.out.now_warm(warm_to)
+    connection.go_on_sending()
+
+
+def _without_range(data: bytes, cut: int) -> tuple[Fields | None, bytes | None]:
+    """The header block without its Range, and what that asks for; (None, …) if it has none."""
+    for mark in _RANGES:
+        at = data.find(mark, cut)
+        if at >= 0:
+            end = data.find(b"\r\n", at + 2)
+            block = data[cut + 2 : at + 2] + data[end + 2 : -2]
+            fields = remembered_blocks.get(block)
+            if fields is None:
+                try:
+                    fields = read_fields(block)
+                except RequestError:
+                    return None, None  # the long way says what is wrong
+            return fields, data[at + len(mark) : end]
+    return None, None
+
+
+def _span(asked: bytes, size: int) -> tuple[int, int] | None:
+    """(offset, length) of `FIRST-LAST` or `FIRST-` in a file of `size`; None for all else."""
+    first, dash, last = asked.partition(b"-")
+    if (
+        not dash
+        or not first.isdigit()
+        or not (last.isdigit() or not last)
+        or len(asked) > 2 * POSITION_DIGITS_MAX
+    ):
+        return None
+    low = int(first)
+    end = min(int(last) + 1, size) if last else size
+    return (low, end - low) if low < end else None
