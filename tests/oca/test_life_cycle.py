@@ -23,6 +23,8 @@ import pytest
 from oca.metrics import totals
 from oca.reasons import CONNECTIONS_OPEN
 from tests.oca.running import Oca, children_of, read_answer, serving, stop_group, wait_until
+from tests.oca.test_appliance import INSIDE, Box, signed
+from wire.keys import new_private_pem, parse_private_key, public_text
 
 CONTENT = os.urandom(100_000)
 
@@ -201,6 +203,27 @@ def test_a_good_configuration_is_taken_up(tmp_path: Path) -> None:
         assert "connection" not in asks_once(oca)
         reload(oca)
         assert asks_once(oca)["connection"] == "close"
+
+
+def test_token_keys_rotate_without_a_moment_of_refusals(tmp_path: Path) -> None:
+    """Both keys, then the new one alone, each by SIGHUP; the agent is there all the time after."""
+    box = Box(tmp_path)
+    new = parse_private_key(new_private_pem(), "k2", "new key")
+    old_key, new_key = public_text(box.signer), public_text(new)
+    by_old = signed(7, box.token(7))
+    box.signer, old = new, box.signer
+    by_new = signed(7, box.token(7))
+    box.signer = old
+    with serving(tmp_path, "--config", str(box.config())) as oca:
+        asked = [oca.get(path, source=INSIDE).status for path in (by_old, by_new)]
+        assert asked == [200, 403]
+        box.config(token_keys=f'{{ k1 = "{old_key}", k2 = "{new_key}" }}')
+        reload(oca)
+        assert [oca.get(path, source=INSIDE).status for path in (by_old, by_new)] == [200, 200]
+        box.config(token_keys=f'{{ k2 = "{new_key}" }}')
+        reload(oca)
+        assert [oca.get(path, source=INSIDE).status for path in (by_old, by_new)] == [403, 200]
+        wait_until(lambda: len(children_of(oca.pid)) == 2, "worker and agent")
 
 
 def asks_once(oca: Oca) -> dict[str, str]:
