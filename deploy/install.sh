@@ -7,6 +7,7 @@
 #
 #   PREFIX=/opt/oca-cdn   where the virtual environment is made
 #   DESTDIR=              put everything below this folder instead (packages, tests)
+#   PYTHON=…              which Python; by default the system's, for service users must reach it
 #   PARTS="code units"    `units` alone leaves the virtual environment as it is
 set -eu
 
@@ -15,14 +16,38 @@ DESTDIR="${DESTDIR:-}"
 PARTS="${PARTS:-code units}"
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 UNITS=/usr/local/lib/systemd/system
+REAL_PATH='import os, sys; assert sys.version_info >= (3, 11); print(os.path.realpath(sys.executable))'
 umask 022
 
 say() { printf '  install: %s\n' "$*"; }
 
+fail() {
+    printf 'install: %s\n' "$*" >&2
+    exit 1
+}
+
+# A Python that the units can see: not in a home folder, which they are not shown.
+find_python() {
+    for python in ${PYTHON:-/usr/bin/python3 /usr/local/bin/python3 python3}; do
+        found=$("$python" -c "$REAL_PATH" 2>/dev/null) || continue
+        case "$found" in
+            "" | /root/* | /home/*) ;;
+            *)
+                "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+                    fail "$python has no venv; please run: apt-get install python3-venv"
+                echo "$python"
+                return
+                ;;
+        esac
+    done
+    fail "Python 3.11 or newer is needed outside of home folders: apt-get install python3-venv"
+}
+
 install_code() {
     venv="$DESTDIR$PREFIX"
-    say "the programs in $venv"
-    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+    python=$(find_python)
+    say "the programs in $venv ($("$python" -V))"
+    [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "$ROOT"
     if [ -n "$DESTDIR" ]; then # scripts name the place where they will stand
         grep -lI "^#!$venv" "$venv"/bin/* | xargs -r sed -i "1s|$venv|$PREFIX|"
