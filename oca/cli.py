@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from oca.cache.simulate import simulate
-from oca.config import AccessLogKnobs, Config, read, split_address
+from oca.config import AccessLogKnobs, Config, Tls, read, split_address
 from wire import log
 from wire.errors import OcaError
 from wire.keys import new_private_pem, parse_private_key, public_text
@@ -51,6 +51,8 @@ cli.add_command(simulate)
 @click.option("--workers", type=click.IntRange(1, 512), help="Processes (default: one per core).")
 @click.option("--admin", metavar="HOST:PORT", help="/metrics, /healthz and /readyz here.")
 @click.option("--access-log", type=click.Path(dir_okay=False), help="JSON lines of every answer.")
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="PEM chain.")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its PEM key.")
 @click.option("--one-in", type=click.IntRange(1), default=1, help="Log one answer in so many.")
 def serve(
     root: str | None,
@@ -60,6 +62,8 @@ def serve(
     admin: str | None,
     access_log: str | None,
     one_in: int,
+    tls_cert: str | None,
+    tls_key: str | None,
 ) -> None:
     """Serve files over HTTP/1.1: a plain folder (--root), or an appliance's store (--config).
 
@@ -75,9 +79,14 @@ def serve(
         args = ["--root", root]
         if access_log is not None:
             args += ["--access-log", str(Path(access_log).absolute()), "--one-in", str(one_in)]
+        if (tls_cert is None) != (tls_key is None):
+            raise click.UsageError("--tls-cert and --tls-key come together")
+        if tls_cert is not None and tls_key is not None:
+            args += ["--tls-cert", str(Path(tls_cert).absolute())]
+            args += ["--tls-key", str(Path(tls_key).absolute())]
         _serve_root(args, listen or "127.0.0.1:8080", workers or os.cpu_count() or 1, admin or "")
     elif config_file is not None:
-        if listen or workers or admin or access_log:
+        if listen or workers or admin or access_log or tls_cert:
             raise click.UsageError("with --config, say it in the file: listen, workers, admin, …")
         _serve_config(config_file)
 
@@ -90,8 +99,9 @@ def _serve_root(args: list[str], listen: str, workers: int, admin: str) -> None:
     run_dir = Path(tempfile.mkdtemp(prefix="oca-"))
     try:
         crew = Crew(run_dir, at, workers, args)
+        scheme = "https" if "--tls-cert" in args else "http"
         click.echo(
-            f"oca serves {args[1]} at http://{crew.shown}/ ({workers} "
+            f"oca serves {args[1]} at {scheme}://{crew.shown}/ ({workers} "
             f"worker{'s' if workers > 1 else ''}, read-only, open to all); Ctrl-C stops"
         )
         crew.run(FolderSettings(), split_address(admin, "--admin") if admin else None)
@@ -165,6 +175,8 @@ def keygen(file: str, kind: str) -> None:
 @click.option("--run", "run_dir", required=True)
 @click.option("--root")
 @click.option("--access-log", default="")
+@click.option("--tls-cert", default="")
+@click.option("--tls-key", default="")
 @click.option("--one-in", type=int, default=1)
 @click.option("--config", "config_file")
 @click.option("--as", "name", help="What to call the configuration, and where its paths start.")
@@ -176,6 +188,8 @@ def worker(
     run_dir: str,
     root: str | None,
     access_log: str,
+    tls_cert: str,
+    tls_key: str,
     one_in: int,
     config_file: str | None,
     name: str | None,
@@ -190,7 +204,7 @@ def worker(
         run_appliance(config, post)
     elif root is not None:
         log.configure(f"oca worker {index}")
-        run_folder(root, post, AccessLogKnobs(access_log, one_in))
+        run_folder(root, post, AccessLogKnobs(access_log, one_in), Tls(tls_cert, tls_key))
 
 
 @cli.command(hidden=True)

@@ -21,6 +21,9 @@ from wire.knobs import knob, read_config, required
 class Timeouts:
     """How long a peer may take. Each one that runs out closes with a reason of its own."""
 
+    handshake_s: float = knob(
+        4.0, low=0.5, high=60, why="TLS takes two round trips at most; the rest is an attack."
+    )
     head_s: float = knob(
         4.0, low=0.5, high=60, why="A head is one packet; whoever takes longer holds a slot."
     )
@@ -69,6 +72,17 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS 1.2 and 1.3 from files; they are looked at every few seconds, no restart is needed."""
+
+    cert: str = knob("", why="PEM chain for every name that has none of its own; empty: no TLS.")
+    key: str = knob("", why="PEM private key of `cert`.")
+    names: dict[str, str] = knob(
+        {}, why="Certificates by host name (SNI): name → one PEM file with chain and key."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class AccessLogKnobs:
     """Who asked for what, for those who must know."""
 
@@ -105,6 +119,7 @@ class Config:
     )
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
+    tls: Tls = field(default_factory=Tls)
     access_log: AccessLogKnobs = field(default_factory=AccessLogKnobs)
     agent: Agent = field(default_factory=Agent)
     fill: Fill = field(default_factory=Fill)
@@ -141,8 +156,19 @@ def read(raw: bytes, what: str) -> Config:
         routes_file=_inside(folder, config.agent.routes_file),
     )
     access_log = replace(config.access_log, file=_inside(folder, config.access_log.file))
+    tls = _tls(config, folder, what)
     store, run = _inside(folder, config.store), _inside(folder, config.run)
-    return replace(config, store=store, run=run, agent=agent, access_log=access_log)
+    return replace(config, store=store, run=run, agent=agent, access_log=access_log, tls=tls)
+
+
+def _tls(config: Config, folder: PurePath, what: str) -> Tls:
+    tls = config.tls
+    if bool(tls.cert) != bool(tls.key) or (tls.names and not tls.cert):
+        raise WireError(what, "tls", "cert and key come together, and before names")
+    if tls.cert and config.scheme != "https":
+        raise WireError(what, "scheme", "with [tls] the scheme in signed URLs is https")
+    names = {name: _inside(folder, path) for name, path in tls.names.items()}
+    return Tls(_inside(folder, tls.cert), _inside(folder, tls.key), names)
 
 
 def _inside(folder: PurePath, path: str) -> str:

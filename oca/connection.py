@@ -80,8 +80,11 @@ class Connection:
         self._close: Close | None = None
         self._end_s = 0.0
         self._left = 0  # bytes not acknowledged when its time was over last
-        self.out = Outflow(server, sock)
+        self.out = self._make_outflow()
         self._look_up_place()
+
+    def _make_outflow(self) -> Outflow:
+        return Outflow(self.server, self.sock)
 
     def _look_up_place(self) -> None:
         """Whether its client may be served by where it is, as the present generation says.
@@ -106,7 +109,7 @@ class Connection:
 
     def _on_readable(self) -> None:
         try:
-            data = self.sock.recv(READ_BYTES)
+            data = self._receive()
             if self.phase is Phase.IDLE and not self._buffer and answer_at_once(self, data):
                 return
         except (BlockingIOError, InterruptedError):
@@ -115,6 +118,9 @@ class Connection:
             self.end(Close.CLIENT_RESET)
             return
         self._read(data)
+
+    def _receive(self) -> bytes:
+        return self.sock.recv(READ_BYTES)
 
     def _read(self, data: bytes) -> None:
         if not data:
@@ -412,7 +418,9 @@ class Connection:
     def _on_deadline(self, now_s: float) -> None:
         if self.phase in (Phase.IDLE, Phase.LINGER, Phase.FLUSH) and self._is_taking(now_s):
             return
-        if self.phase is Phase.IDLE:
+        if self.phase is Phase.HANDSHAKE:
+            self.end(Close.TLS_TIMEOUT)
+        elif self.phase is Phase.IDLE:
             self.end(Close.DRAIN if self.server.draining else Close.IDLE)
         elif self.phase is Phase.HEAD:
             self._reject(408, Close.HEAD_TIMEOUT)

@@ -141,6 +141,10 @@ class Outflow:
         """Take up an answer of which the first `sent` bytes are out already (and not counted)."""
         self._take_up(parts, head, key, entry, fill=False)
         self._count(sent)
+        self._skip(parts, sent)
+
+    def _skip(self, parts: list[Part], sent: int) -> None:
+        """`sent` bytes of the first parts are out."""
         while sent and parts:
             size = parts[0][1] if isinstance(parts[0], tuple) else len(parts[0])
             step = min(sent, size)

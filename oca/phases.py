@@ -1,5 +1,7 @@
 """The life of a connection as a table. Pure; the edge (oca.connection) obeys it.
 
+    HANDSHAKE (TLS only) ──► IDLE
+
     IDLE ──bytes──► HEAD ──complete──► BODY ──drained──► SENDING ──done──► IDLE
                       │                  │                  │ says close
                       └──── refused ─────┴──► SENDING ──────┴──► LINGER ──► FLUSH ──► CLOSED
@@ -17,6 +19,7 @@ from enum import Enum, auto
 class Phase(Enum):
     """Where a connection stands."""
 
+    HANDSHAKE = auto()
     IDLE = auto()
     HEAD = auto()
     BODY = auto()
@@ -27,7 +30,10 @@ class Phase(Enum):
 
 
 NEXT: dict[Phase, frozenset[Phase]] = {
-    Phase.IDLE: frozenset({Phase.HEAD, Phase.BODY, Phase.SENDING, Phase.FLUSH, Phase.CLOSED}),
+    Phase.HANDSHAKE: frozenset({Phase.IDLE, Phase.CLOSED}),
+    Phase.IDLE: frozenset(
+        {Phase.HANDSHAKE, Phase.HEAD, Phase.BODY, Phase.SENDING, Phase.FLUSH, Phase.CLOSED}
+    ),
     Phase.HEAD: frozenset({Phase.IDLE, Phase.BODY, Phase.SENDING, Phase.CLOSED}),
     Phase.BODY: frozenset({Phase.SENDING, Phase.CLOSED}),
     Phase.SENDING: frozenset({Phase.IDLE, Phase.LINGER, Phase.FLUSH, Phase.CLOSED}),

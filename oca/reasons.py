@@ -18,6 +18,8 @@ class Close(StrEnum):
     CLIENT_RESET = "client_reset"  # RST or another socket error
     ASKED = "connection_close"  # the request (or HTTP/1.0) asked for a close
     BAD_REQUEST = "bad_request"  # answered with an error after which framing cannot be trusted
+    TLS_REFUSED = "tls_refused"  # no handshake: garbage, an old version, a broken-off peer
+    TLS_TIMEOUT = "tls_timeout"
     HEAD_TIMEOUT = "head_timeout"
     BODY_TIMEOUT = "body_timeout"
     IDLE = "idle_timeout"

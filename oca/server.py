@@ -25,10 +25,13 @@ from oca.poller import Loop
 from oca.prefixes import address_of
 from oca.reasons import CLASS_SLOT, CLOSE_SLOT, CONNECTIONS_OPEN, SLOT, Close
 from oca.service import Service
+from oca.tls import Certificates
+from oca.tlsflow import TlsConnection, secure
 from wire.log import get
 from wire.token import split_path
 
 SWEEP_S = 0.25
+RENEW_S = 2.0  # certificates that were replaced are taken up within this
 ACCEPT_TURN_MAX = 64  # connections taken in one go
 ACCEPT_PAUSE_S = 0.1  # when the process is out of descriptors
 DRAIN_GRACE_S = 1.0  # an idle player that asked this lately may be asking again right now
@@ -60,6 +63,7 @@ class Server:
         word: memoryview | None = None,
         reload: Callable[[], None] = lambda: None,
         access: AccessLog | None = None,
+        tls: Certificates | None = None,
     ) -> None:
         """`metrics` are this worker's slots; `word` is the generation word, and `reload` is called
         when it rose, before the next answer."""
@@ -70,6 +74,7 @@ class Server:
         self._reload = reload
         self.hot = service.hot
         self.access = access
+        self._tls = tls
         self.count = demand.add if demand is not None else _uncounted
         self.draining = False
         self.idle_s = timeouts.idle_s
@@ -98,6 +103,7 @@ class Server:
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
         self._tick()
+        self._renew_certificates()
         self._loop.add_reader(self._listener, self._accept)
 
     async def drain(self) -> None:
@@ -209,9 +215,17 @@ class Server:
         if self._addresses[address] >= self.limits.connections_per_address:
             self._turn_away(sock, Close.TOO_MANY_FROM_ADDRESS)
             return
+        if self._tls is None:
+            connection = Connection(self, sock, address)
+        else:
+            try:
+                behind = secure(sock, self._tls.context)
+            except OSError:
+                self.metrics[CLOSE_SLOT[Close.TLS_REFUSED]] += 1
+                return
+            connection = TlsConnection(self, behind, address)
         self._addresses[address] += 1
         self.metrics[_OPEN] += 1
-        connection = Connection(self, sock, address)
         self._open += 1
         self._empty.clear()
         connection.begin()
@@ -222,11 +236,18 @@ class Server:
         plan = refuse(503, date=self.date, close=True, extra=b"Retry-After: 5\r\n")
         body = b"".join(part for part in plan.parts if isinstance(part, bytes))
         try:
-            sock.send(plan.head + body)
+            if self._tls is None:
+                sock.send(plan.head + body)
         except OSError:
             pass
         finally:
             sock.close()
+
+    def _renew_certificates(self) -> None:
+        """Every RENEW_S: were the files replaced?"""
+        if self._tls is not None and not self.draining:
+            self._tls.renew()
+            self._loop.call_later(RENEW_S, self._renew_certificates)
 
     def _tick(self) -> None:
         """Every SWEEP_S: the date of answers, the counters, and who is over their time."""

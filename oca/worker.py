@@ -21,7 +21,7 @@ from pathlib import Path
 
 from oca.access import Gate
 from oca.accesslog import AccessLog
-from oca.config import AccessLogKnobs, Config, Limits, Timeouts
+from oca.config import AccessLogKnobs, Config, Limits, Timeouts, Tls
 from oca.counters import Demand, Generation, open_metrics
 from oca.files import FolderFiles, Shelf, StoreFiles
 from oca.place import BEAT_S
@@ -31,6 +31,7 @@ from oca.server import Server
 from oca.service import Service
 from oca.state import PEERS_FILE, Peers, read_peers
 from oca.store import Store
+from oca.tls import Certificates, Files, why_no_ktls
 from wire.errors import WireError
 from wire.log import get
 
@@ -53,12 +54,12 @@ class Post:
     run_dir: Path
 
 
-def run_folder(root: str, post: Post, access_log: AccessLogKnobs) -> None:
-    """Serve a plain folder to everybody until SIGTERM."""
+def run_folder(root: str, post: Post, access_log: AccessLogKnobs, tls: Tls) -> None:
+    """Serve a plain folder to everybody until SIGTERM. Raises WireError for bad certificates."""
     limits = Limits()
     files = FolderFiles(root, limits.open_files, limits.memory_files_bytes)
     service = Service(files, _boundary())
-    _run(_serve(post, service, Timeouts(), limits, access_log))
+    _run(_serve(post, service, Timeouts(), limits, access_log, tls))
 
 
 def run_appliance(config: Config, post: Post) -> None:
@@ -68,7 +69,7 @@ def run_appliance(config: Config, post: Post) -> None:
     files: Shelf = StoreFiles(store, config.id, limits.open_files, limits.memory_files_bytes)
     gate = _gate(config, _peers(post.run_dir))
     service = Service(files, _boundary(), gate)
-    _run(_serve(post, service, config.timeouts, limits, config.access_log, config))
+    _run(_serve(post, service, config.timeouts, limits, config.access_log, config.tls, config))
 
 
 def _run(life: Coroutine[None, None, None]) -> None:
@@ -105,6 +106,7 @@ async def _serve(
     timeouts: Timeouts,
     limits: Limits,
     access_log: AccessLogKnobs,
+    tls: Tls,
     config: Config | None = None,
 ) -> None:
     """start → serve → drain → stop."""
@@ -128,6 +130,7 @@ async def _serve(
         word=generation.words,
         reload=lambda: _reload(config, post.run_dir, service),
         access=access,
+        tls=_certificates(tls),
     )
     _settle()
     server.start()
@@ -137,6 +140,14 @@ async def _serve(
     if access is not None:
         access.stop()
     os.close(lock)
+
+
+def _certificates(tls: Tls) -> Certificates | None:
+    if not tls.cert:
+        return None
+    why = why_no_ktls()
+    _log.info("kTLS" if why is None else "no kTLS, encrypting in user space", why=why)
+    return Certificates(Files(tls.cert, tls.key, tls.names))
 
 
 def _access_log(knobs: AccessLogKnobs, metrics: memoryview) -> AccessLog | None:

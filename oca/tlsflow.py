@@ -1,0 +1,157 @@
+"""A connection behind TLS: the same life, with a handshake before and encryption on the way out.
+
+An adapter over a non-blocking `SSLSocket`. Spans of files are read into one buffer per worker and
+encrypted from there in large writes, so a slow client costs no buffer of its own. A write that
+OpenSSL could not finish must be repeated with the same bytes: they are read again.
+
+Bytes count when OpenSSL took them into records that the kernel took. What a dead peer did not
+acknowledge is known in encrypted bytes, which are more than were in them (22 bytes a record of 16
+KiB): so a little too much is taken back, never too little, and no byte is billed that was not got.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+
+from oca.connection import Connection
+from oca.outflow import TURN_BYTES_MAX, DiskError, Outflow, Part, Sent, ShortFileError
+from oca.phases import Phase
+from oca.reasons import Close
+
+CHUNK_BYTES = 128 * 1024  # as much as the kernel holds unsent
+READ_BYTES = 16 * 1024  # a whole record (RFC 8446 §5.1), so that none waits inside OpenSSL
+_scratch = memoryview(bytearray(CHUNK_BYTES))
+_WANTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError, InterruptedError)
+
+
+class TlsOutflow(Outflow):
+    """What is on its way out on one encrypted connection."""
+
+    __slots__ = ()
+
+    def send_memory(self, first: bytes, second: bytes | memoryview) -> int:
+        """Nothing at once: `transmit` is what repeats a write as OpenSSL wants it."""
+        return 0
+
+    def send_file(self, head: bytes, entry: object, offset: int, length: int) -> int:
+        """Nothing at once, as above."""
+        return 0
+
+    def transmit(self) -> Sent:
+        """As of a plain connection; raises OSError, ShortFileError, DiskError."""
+        budget = TURN_BYTES_MAX
+        parts = self._parts or []
+        while parts:
+            if budget <= 0:
+                return Sent.FULL
+            chunk = self._chunk(parts)
+            if not chunk:
+                return Sent.COLD
+            try:
+                sent = self._sock.send(chunk)
+            except _WANTS:
+                return Sent.FULL
+            budget -= sent
+            self._count(sent)
+            self._skip(parts, sent)
+        self.end_answer()
+        return Sent.ALL
+
+    def _chunk(self, parts: list[Part]) -> memoryview:
+        """The next bytes to encrypt, of several parts if they are small; empty when cold."""
+        used = 0
+        for part in parts:
+            room = CHUNK_BYTES - used
+            if not room:
+                break
+            if isinstance(part, tuple):
+                most = self._warm(part, room)
+                used += self._read(part[0], most, used)
+                if most < part[1]:
+                    break
+            else:
+                piece = part[:room]
+                _scratch[used : used + len(piece)] = piece
+                used += len(piece)
+        return _scratch[:used]
+
+    def _read(self, offset: int, most: int, at: int) -> int:
+        if most <= 0 or self._entry is None:
+            return 0
+        try:
+            count = os.preadv(self._entry.fd, (_scratch[at : at + most],), offset)
+        except OSError as exc:
+            raise DiskError(str(exc)) from exc
+        if count < most:
+            raise ShortFileError
+        return count
+
+    def interim(self, head: bytes) -> None:
+        """A 1xx head: left out, for a write that could not be finished would hold up the answer."""
+
+    def finish(self) -> None:
+        """Say that nothing more comes, encrypted (close_notify) and plain; raises OSError."""
+        if isinstance(self._sock, ssl.SSLSocket):
+            try:
+                self._sock.unwrap()
+            except (*_WANTS, ssl.SSLError, ValueError):
+                pass  # the peer's own close_notify is not waited for
+        super().finish()
+
+
+class TlsConnection(Connection):
+    """A peer's encrypted connection; begins with a handshake."""
+
+    __slots__ = ()
+
+    def _make_outflow(self) -> Outflow:
+        return TlsOutflow(self.server, self.sock)
+
+    def begin(self) -> None:
+        """Shake hands first."""
+        self._enter(Phase.HANDSHAKE)
+        super().begin()
+        self._wait(self.server.poller.now_s + self.server.timeouts.handshake_s)
+
+    def on_event(self, event: int) -> None:
+        """The socket can be read or written. Does not raise."""
+        if self.phase is not Phase.HANDSHAKE:
+            super().on_event(event)
+            return
+        try:
+            self._shake_hands()
+        except Exception:
+            self._fail()
+
+    def _shake_hands(self) -> None:
+        try:
+            if isinstance(self.sock, ssl.SSLSocket):
+                self.sock.do_handshake()
+        except ssl.SSLWantReadError:
+            self._watch(True, False)
+        except ssl.SSLWantWriteError:
+            self._watch(False, True)
+        except OSError:
+            self.end(Close.TLS_REFUSED)
+        else:
+            self._enter(Phase.IDLE)
+            self._watch(True, False)
+            self._wait(self.server.poller.now_s + self.server.idle_s)
+            self._on_readable()
+
+    def _receive(self) -> bytes:
+        try:
+            return self.sock.recv(READ_BYTES)
+        except _WANTS as exc:
+            raise BlockingIOError from exc
+        except ssl.SSLError as exc:
+            if self.phase is Phase.LINGER:
+                return b""  # after our close_notify only the end is of interest
+            raise ConnectionResetError(str(exc)) from exc
+
+
+def secure(sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """The accepted, non-blocking socket behind TLS, before its handshake; raises OSError."""
+    return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
