@@ -72,6 +72,30 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+<<<<<<< HEAD
+class Pacing:
+    """How fast one answer may leave (SO_MAX_PACING_RATE); anything set costs the shortest way."""
+
+    rate_bps: int = knob(
+        0, low=0, high=30_000_000_000, why="Of every answer, bits per second; 0: as fast as it can."
+    )
+    by_player: bool = knob(False, why="Obey a player's `rtp` (CMCD), within the bounds below.")
+    lowest_bps: int = knob(
+        1_000_000, low=10_000, high=30_000_000_000, why="Below it a player starves by mistake."
+    )
+    highest_bps: int = knob(
+        1_000_000_000, low=10_000, high=30_000_000_000, why="Above it pacing has no meaning."
+    )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any answer may be paced."""
+        return self.by_player or self.rate_bps > 0
+
+
+@dataclass(frozen=True, slots=True)
+=======
+>>>>>>> origin/main
 class Tls:
     """TLS 1.2 and 1.3 from files; they are looked at every few seconds, no restart is needed."""
 
@@ -120,6 +144,10 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     tls: Tls = field(default_factory=Tls)
+<<<<<<< HEAD
+    pacing: Pacing = field(default_factory=Pacing)
+=======
+>>>>>>> origin/main
     access_log: AccessLogKnobs = field(default_factory=AccessLogKnobs)
     agent: Agent = field(default_factory=Agent)
     fill: Fill = field(default_factory=Fill)

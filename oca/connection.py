@@ -9,6 +9,7 @@ elsewhere (oca.service; oca.quick for what was answered before); here it is read
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from oca.http.errors import RequestError
 from oca.http.head import Fields, Line, take_head
 from oca.http.respond import CONTINUE, closes, refuse
 from oca.outflow import DiskError, Outflow, Sent, ShortFileError
+from oca.pacing import UNPACED, pace_bps
 from oca.phases import NEXT, Phase
 from oca.poller import READ, WRITE
 from oca.quick import answer_at_once
@@ -34,6 +36,8 @@ LINGER_BYTES_MAX = 16 * 1024 * 1024  # discarded before we stop being polite
 
 _REQUESTS = SLOT["oca_requests_total"]
 _COLD_READS = SLOT["oca_cold_reads_total"]
+_SO_MAX_PACING_RATE = 47  # asm-generic/socket.h: bytes per second; TCP paces itself without fq
+_UNPACED_RATE = 0xFFFFFFFF
 _BROKEN_HEAD = Line("HEAD", b"/", None, None, 1)  # its head could not be read, but no body is due
 
 
@@ -48,6 +52,7 @@ class Connection:
         "_end_s",
         "_inside",
         "_left",
+        "_pace_bps",
         "_peer_done",
         "_reading",
         "_request",
@@ -79,6 +84,7 @@ class Connection:
         self._request: tuple[bytes, Line, Fields] | None = None
         self._close: Close | None = None
         self._end_s = 0.0
+        self._pace_bps = UNPACED
         self._left = 0  # bytes not acknowledged when its time was over last
         self.out = self._make_outflow()
         self._look_up_place()
@@ -265,6 +271,8 @@ class Connection:
             now_s=time.time(),
             tick_s=server.poller.now_s,
         )
+        if server.pacing.is_on:
+            self._pace(pace_bps(server.pacing, line, fields))
         reply = server.service.answer(request)
         if reply.refused:
             server.metrics[REFUSAL_SLOT[reply.refused]] += 1
@@ -272,6 +280,13 @@ class Connection:
         if reply.plan.close and self._close is None:
             self._close = Close.BAD_REQUEST
         self._send(reply)
+
+    def _pace(self, rate_bps: int) -> None:
+        """From this answer on; the one before may have gone at another rate."""
+        if rate_bps != self._pace_bps:
+            self._pace_bps = rate_bps
+            rate = struct.pack("I", min(rate_bps // 8, _UNPACED_RATE - 1) or _UNPACED_RATE)
+            self.sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, rate)
 
     def _reject(self, status: int, reason: Close) -> None:
         """An error answer after which nothing more of this peer is read."""

@@ -50,6 +50,7 @@ def answer_at_once(connection: Connection, data: bytes) -> bool:
         or now_s >= entry.check_at_s
         or connection.granted != server.word[0]
         or connection.served >= server.served_max
+        or server.pacing.is_on
         or data[-4:] != b"\r\n\r\n"
     ):
         return False

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from oca.accesslog import AccessLog
 from oca.account import DemandKey
-from oca.config import Limits, Timeouts
+from oca.config import Limits, Pacing, Timeouts
 from oca.connection import Connection
 from oca.counters import Demand
 from oca.deadlines import Deadlines
@@ -64,6 +64,10 @@ class Server:
         reload: Callable[[], None] = lambda: None,
         access: AccessLog | None = None,
         tls: Certificates | None = None,
+<<<<<<< HEAD
+        pacing: Pacing | None = None,
+=======
+>>>>>>> origin/main
     ) -> None:
         """`metrics` are this worker's slots; `word` is the generation word, and `reload` is called
         when it rose, before the next answer."""
@@ -75,6 +79,10 @@ class Server:
         self.hot = service.hot
         self.access = access
         self._tls = tls
+<<<<<<< HEAD
+        self.pacing = pacing or Pacing()
+=======
+>>>>>>> origin/main
         self.count = demand.add if demand is not None else _uncounted
         self.draining = False
         self.idle_s = timeouts.idle_s
