@@ -72,7 +72,6 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-<<<<<<< HEAD
 class Pacing:
     """How fast one answer may leave (SO_MAX_PACING_RATE); anything set costs the shortest way."""
 
@@ -94,8 +93,6 @@ class Pacing:
 
 
 @dataclass(frozen=True, slots=True)
-=======
->>>>>>> origin/main
 class Tls:
     """TLS 1.2 and 1.3 from files; they are looked at every few seconds, no restart is needed."""
 
@@ -144,10 +141,7 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     tls: Tls = field(default_factory=Tls)
-<<<<<<< HEAD
     pacing: Pacing = field(default_factory=Pacing)
-=======
->>>>>>> origin/main
     access_log: AccessLogKnobs = field(default_factory=AccessLogKnobs)
     agent: Agent = field(default_factory=Agent)
     fill: Fill = field(default_factory=Fill)

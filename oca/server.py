@@ -64,10 +64,7 @@ class Server:
         reload: Callable[[], None] = lambda: None,
         access: AccessLog | None = None,
         tls: Certificates | None = None,
-<<<<<<< HEAD
         pacing: Pacing | None = None,
-=======
->>>>>>> origin/main
     ) -> None:
         """`metrics` are this worker's slots; `word` is the generation word, and `reload` is called
         when it rose, before the next answer."""
@@ -79,10 +76,7 @@ class Server:
         self.hot = service.hot
         self.access = access
         self._tls = tls
-<<<<<<< HEAD
         self.pacing = pacing or Pacing()
-=======
->>>>>>> origin/main
         self.count = demand.add if demand is not None else _uncounted
         self.draining = False
         self.idle_s = timeouts.idle_s

@@ -131,10 +131,7 @@ async def _serve(
         reload=lambda: _reload(config, post.run_dir, service),
         access=access,
         tls=_certificates(tls),
-<<<<<<< HEAD
         pacing=config.pacing if config is not None else None,
-=======
->>>>>>> origin/main
     )
     _settle()
     server.start()

@@ -116,7 +116,7 @@ def test_curl_is_content(oca: Oca, top: Path) -> None:
 
 
 def test_a_slow_reader_gets_every_byte(oca: Oca, top: Path) -> None:
-    """Nothing read for a while, twice 5 MB on their way: writes that OpenSSL could not finish are repeated rightly."""
+    """Nothing read for a while: writes that OpenSSL could not finish are repeated rightly."""
     content = (top / "root" / "big.mp4").read_bytes()
     with client(oca) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262_144)
