@@ -7,7 +7,8 @@ Everything that could make the remembered answer wrong is compared first: the fi
 time, the host it was granted for, the client's place, the generation. The rest goes the long way
 (oca.connection), which gives the same answers; tests hold the two against each other.
 
-Cost at 4 KiB on one core (`benchmarks/edge.py`, 1,000 URLs with a token each): see docs/DATA_PLANE.
+Cost in Python (thread time of `on_event` over a socket that does nothing, 1,000 URLs with a token
+each, accounting on): 3.4 µs at 4 KiB, of ~12 µs with the kernel's share.
 """
 
 from __future__ import annotations
