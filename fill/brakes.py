@@ -37,7 +37,11 @@ def unusual(
 ) -> list[str]:
     """What is unusual about the new plans; empty when they may go out. What was purged on purpose
     does not count as dropped."""
-    reasons = []
+    reasons = [
+        f"{name} is not in the fleet file any more (it holds {len(old_plans[name].desired)} assets)"
+        for name in sorted(old_plans.keys() - new_plans.keys())
+        if old_plans[name].desired
+    ]
     for name in sorted(old_plans.keys() & new_plans.keys()):
         if old_plans[name].epoch != new_plans[name].epoch:
             reasons.append(f"{name} would move to another catalogue and drop all it holds")

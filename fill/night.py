@@ -148,8 +148,9 @@ def _finish(
     """Brake, sign and publish; boxes without a new plan keep the signed one they have."""
     before = ledger.current()
     last = ledger.summary(before) if before else None
+    met = {name: plan for name, plan in old.items() if name in new} if options.canary else old
     reasons = unusual(
-        old, new, last.sites if last else {}, summary.sites, files.config.brakes, purged
+        met, new, last.sites if last else {}, summary.sites, files.config.brakes, purged
     )
     if options.dry_run:
         return Outcome(summary, reasons, published=False)

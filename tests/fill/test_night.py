@@ -66,6 +66,22 @@ def test_a_dry_run_publishes_nothing(ground: Ground) -> None:
     assert in_force(ground) == 0
 
 
+def test_a_fleet_file_cut_short_needs_force(ground: Ground) -> None:
+    """A box that had a plan and is not in the fleet file any more is named; canaries go on."""
+    ground.falling_demand(ground.synthetic(30))
+    ground.fill("plan")
+    fleet = ground.folder / "fleet.toml"
+    whole = fleet.read_text()
+    entries = whole.split("[[appliance]]")
+    fleet.write_text("[[appliance]]".join(one for one in entries if 'id = "b1"' not in one))
+    refused = ground.fill("plan", check=False)
+    assert refused.returncode == 3
+    assert "b1 is not in the fleet file any more" in refused.stderr
+    assert in_force(ground) == 1
+    ground.fill("plan", "--canary", "a1")
+    assert in_force(ground) == 2
+
+
 def test_a_plan_that_empties_a_box_needs_force(ground: Ground) -> None:
     """Yesterday's favourites are all gone: refused with the reason, then forced."""
     snapshot = ground.synthetic(40)
