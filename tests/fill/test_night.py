@@ -67,7 +67,7 @@ def test_a_dry_run_publishes_nothing(ground: Ground) -> None:
 
 
 def test_a_fleet_file_cut_short_needs_force(ground: Ground) -> None:
-    """A box that had a plan and is not in the fleet file any more is named; canaries go on."""
+    """A box that had a plan and is not in the fleet file any more is named."""
     ground.falling_demand(ground.synthetic(30))
     ground.fill("plan")
     fleet = ground.folder / "fleet.toml"
@@ -78,7 +78,7 @@ def test_a_fleet_file_cut_short_needs_force(ground: Ground) -> None:
     assert refused.returncode == 3
     assert "b1 is not in the fleet file any more" in refused.stderr
     assert in_force(ground) == 1
-    ground.fill("plan", "--canary", "a1")
+    ground.fill("plan", "--force")
     assert in_force(ground) == 2
 
 
