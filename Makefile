@@ -26,7 +26,7 @@ demo: setup
 	@$(PYTHON) -m deploy.demo.story $(ARGS)
 
 test: setup-test lint
-	@$(PYTHON) -m pytest -m "not soak" $(ARGS)
+	@$(PYTHON) -m pytest $(ARGS)
 
 soak: setup-test
 	@$(PYTHON) -m pytest -m soak --timeout 7200 $(ARGS)

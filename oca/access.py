@@ -40,9 +40,9 @@ class Refused(Exception):
 class Grant(msgspec.Struct, frozen=True):
     """What a request may do: `path` is the target's path without the token.
 
-    `home` is the client's home site, whose demand this is; None when nobody's. `exp_s` in Unix
-    seconds. `by_line` says that the request line and the host alone earned it; `peer` that an
-    appliance fetches to fill.
+    `home` is the client's home site, whose demand this is ("" when nobody knows it, None when it is
+    no player's). `exp_s` in Unix seconds. `by_line` says that the request line and the host alone
+    earned it; `peer` that an appliance fetches to fill.
     """
 
     path: bytes
@@ -93,7 +93,8 @@ class Gate:
         uri = f"{self._scheme}://{host}{path}" + ("" if query is None else f"?{query}")
         if not allows_uri(token, uri):
             raise Refused(TokenRefusal.FOREIGN_URI)
-        return Grant(path.encode("latin-1"), token.home or None, token.exp, by_line)
+        home = None if token.sub else token.home
+        return Grant(path.encode("latin-1"), home, token.exp, by_line)
 
     def _peer(self, header: str, path: bytes, now_s: float) -> Grant:
         exp_s = self._callers.get(header)
@@ -112,8 +113,8 @@ class Gate:
             try:
                 found = verify(package, self._token_keys, now_s)
             except TokenError as exc:
-                if exc.reason is TokenRefusal.NOT_YET:
-                    raise Refused(exc.reason) from exc  # time alone may mend it
+                if exc.reason in (TokenRefusal.NOT_YET, TokenRefusal.EXPIRED):
+                    raise Refused(exc.reason) from exc  # our clock alone may mend it
                 found = exc.reason
             _remember(self._tokens, package, found, self._max)
         if isinstance(found, TokenRefusal):

@@ -6,6 +6,7 @@ An adapter over oca.poller's loop. Life cycle: start → serve → drain → sto
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from collections import Counter
@@ -28,7 +29,6 @@ from oca.service import Service
 from oca.tls import Certificates
 from oca.tlsflow import TlsConnection, secure
 from wire.log import get
-from wire.token import split_path
 
 SWEEP_S = 0.25
 RENEW_S = 2.0  # certificates that were replaced are taken up within this
@@ -39,6 +39,7 @@ UNSENT_BYTES_MAX = 128 * 1024
 """TCP_NOTSENT_LOWAT: bounds memory per slow client, keeps what is sent in the processor's cache."""
 
 REFUSED_LOG_PER_S = 20  # a flood of bad tokens must not become a flood of log lines
+_PARAMETER = re.compile(rb";|%3[bB]")  # where a token may begin, however it is spelled
 
 _OPEN = SLOT[CONNECTIONS_OPEN]
 _UNCOUNTED = SLOT["oca_uncounted_bytes_total"]
@@ -173,7 +174,7 @@ class Server:
         """Log a 403: the reason, never the token."""
         self._refused_logged += 1
         if self._refused_logged <= REFUSED_LOG_PER_S:
-            path = split_path(line.path.decode("latin-1"))[0]
+            path = _PARAMETER.split(line.path, maxsplit=1)[0].decode("latin-1")
             _log.info("refused", client=address, path=path[:256], why=reason)
 
     def on_fault(self, connection: Connection) -> None:

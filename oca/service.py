@@ -160,6 +160,8 @@ class Service:
         """Let the next plain GET with this very line be answered at once."""
         if request.line.method != "GET" or request.line.minor == 0 or not request.raw_line:
             return
+        if request.line.query is not None:
+            return  # CMCD makes every line new: it would only push out what comes again
         host, until_s = None, math.inf
         if grant is not None:
             if not grant.by_line:

@@ -76,5 +76,6 @@ class TokenMint:
             jti=f"{bucket:x}-{xxhash.xxh3_64_hexdigest(repr(what).encode())}",
             cdniuc=scope,
             home=home,
+            sub="" if what[0] else self._rules.issuer,
         )
         return mint(token, self._key)

@@ -57,12 +57,15 @@ class TokenError(ForbiddenError):
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The claims (RFC 9246 §2.1); times in Unix seconds. `home` is ours: the client's home site."""
+    """The claims (RFC 9246 §2.1); times in Unix seconds. `home` is ours: the client's
+    home site. `sub` is empty for players; a service that fetches for itself names itself there, and
+    what it gets is nobody's demand."""
 
     exp: float
     cdniuc: str
     cdniv: Literal[1] = 1
     iss: str = ""
+    sub: str = ""
     iat: float = 0
     nbf: float = 0
     jti: str = ""
