@@ -13,6 +13,7 @@ import errno
 import math
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def in_page_cache(fd: int, offset: int) -> bool:
 _PROBE = bytearray(1)
 
 
-class Shelf:
+class Shelf(ABC):
     """The bounded memory of entries, by name; what it does not hold is opened by a subclass."""
 
     def __init__(self, open_files_max: int, memory_bytes_max: int) -> None:
@@ -182,11 +183,11 @@ class Shelf:
         for key, entry in list(self._entries.items()):
             self._drop(key, entry)
 
-    def _load(self, name: tuple[bytes, ...], now_s: float) -> Entry | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _load(self, name: tuple[bytes, ...], now_s: float) -> Entry | None: ...
 
-    def _still(self, name: tuple[bytes, ...], entry: Entry, now_s: float) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _still(self, name: tuple[bytes, ...], entry: Entry, now_s: float) -> bool: ...
 
     def _keep(self, key: bytes, entry: Entry) -> None:
         self._entries[key] = entry

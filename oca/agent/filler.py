@@ -83,11 +83,15 @@ class Filler:
             return
         gathering = await self._fetcher.blocking(self._store.gathering)
         room_bytes = await self._capacity(sum(gathering.values()))
+        # Another plan may have come meanwhile. From here to `_adopted` nothing waits, so that what
+        # is marked as compared is what was compared.
+        plan = holdings.plan or plan
         work = diff(plan.desired, holdings.held, room_bytes, holdings.banned)
-        await self._forget(self.queue.replace(work.fetch, gathering), gathering)
+        unwanted = self.queue.replace(work.fetch, gathering)
         holdings.leave(work.drop)
         self.skipped = work.skipped
         self._adopted = self._state()
+        await self._forget(unwanted, gathering)
         self._show()
         _log.info(
             "plan compared",
