@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
+import aiofiles
 import aiohttp
 
 from steering import dash, hls
@@ -95,7 +96,7 @@ class Manifests:
 
     async def _load(self, key: tuple[str, int, str]) -> Manifest:
         path = self._path(key)
-        held = await asyncio.to_thread(_read_file, path)
+        held = await _read_file(path)
         if held is not None:
             return await asyncio.to_thread(read_manifest, held, key[2])
         async with self._slots:
@@ -229,9 +230,10 @@ def read_manifest(raw: bytes, name: str) -> Manifest:
         raise ManifestError(f"{name}: {exc}") from exc
 
 
-def _read_file(path: Path) -> bytes | None:
+async def _read_file(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        async with aiofiles.open(path, "rb") as file:
+            return await file.read()
     except OSError:
         return None
 
