@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from oca.held import Held
@@ -191,10 +192,14 @@ class Store:
         return Held(asset.bytes, hashlib.sha256(raw).hexdigest())
 
     def discard(self, asset: int) -> None:
-        """Give up an incoming asset; raises StoreError."""
-        with blame(self.incoming(asset)):
-            if self.incoming(asset).exists():
-                shutil.rmtree(self.incoming(asset))
+        """Give up an incoming asset; raises StoreError.
+
+        It may be on its way to the shelf at this very moment: one rename of the two wins, so that
+        it is either visible whole or gone, and never emptied in sight.
+        """
+        gone = self._to_trash(self.incoming(asset))
+        if gone is not None:
+            shutil.rmtree(gone, ignore_errors=True)
 
     def gathering(self) -> dict[int, int]:
         """Incoming assets and the bytes that each takes already."""
@@ -212,7 +217,15 @@ class Store:
         The caller raises the generation word, then empties the trash. Raises StoreError.
         """
         folder = self.shelf(asset)
-        trash = self.disk_of(asset) / TRASH
+        if self._to_trash(folder) is None:
+            return False
+        with blame(folder):
+            sync_folder(folder.parent)
+        return True
+
+    def _to_trash(self, folder: Path) -> Path | None:
+        """Where an asset's folder is now; None when it was not there. Raises StoreError."""
+        trash = self.disk_of(int(folder.name)) / TRASH
         with blame(folder):
             trash.mkdir(exist_ok=True)
             target = trash / folder.name
@@ -223,9 +236,8 @@ class Store:
             try:
                 folder.rename(target)
             except FileNotFoundError:
-                return False
-            sync_folder(folder.parent)
-        return True
+                return None
+        return target
 
     def empty_trash(self) -> None:
         """Unlink what was retracted; raises StoreError."""
@@ -233,7 +245,8 @@ class Store:
             with blame(disk / TRASH):
                 if (disk / TRASH).exists():
                     for folder in (disk / TRASH).iterdir():
-                        shutil.rmtree(folder)
+                        with suppress(FileNotFoundError):  # somebody else is unlinking it
+                            shutil.rmtree(folder)
 
 
 def part_path(folder: Path, file: File) -> Path:

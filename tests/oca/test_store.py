@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from oca.partfile import PartFile, StoreError, WrongBytes
 from oca.store import ENTRY, Store, part_path
 from tests.oca.agent.world import make_asset, make_file
-from wire.catalogue import CHUNK_BYTES
+from wire.catalogue import CHUNK_BYTES, Asset
 from wire.codec import encode
 
 
@@ -50,6 +53,34 @@ def test_an_asset_with_a_file_missing_is_not_published(store: Store) -> None:
     with pytest.raises(StoreError):
         store.publish(asset)
     assert store.listing() == {}
+
+
+def test_an_asset_given_up_while_it_lands_is_whole_or_gone(store: Store) -> None:
+    """A new plan may discard what is just being published: one of them wins, nothing is torn."""
+    sizes = (1,) * 60
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(60):
+            asset, content = make_asset(number, *sizes)
+            folder = store.incoming(number)
+            store.begin(encode(asset))
+            for name, data in content.items():
+                (folder / name).write_bytes(data)
+            ready = Barrier(2)
+
+            def land(asset: Asset = asset, ready: Barrier = ready) -> None:
+                ready.wait()
+                with suppress(StoreError):
+                    store.publish(asset)
+
+            def give_up(number: int = number, ready: Barrier = ready) -> None:
+                ready.wait()
+                with suppress(StoreError):
+                    store.discard(number)
+
+            for done in [pool.submit(land), pool.submit(give_up)]:
+                done.result()
+            shelf = store.shelf(number)
+            assert not shelf.exists() or len(list(shelf.iterdir())) == len(sizes) + 1
 
 
 @pytest.mark.parametrize("harm", ["short", "gone", "entry", "other entry"])
