@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ def test_no_case_of_the_independent_judge_fails(tmp_path: Path) -> None:
     (folder / "empty.bin").write_bytes(b"")
     make = ["--make-file", str(folder / "case.bin"), "--file-size", str(SIZE), "--seed", "1"]
     subprocess.run([sys.executable, str(RUNNER), *make], check=True, capture_output=True)
+    long_ago_s = time.time() - 3600  # a date is a strong validator only some time later
+    os.utime(folder / "case.bin", (long_ago_s, long_ago_s))
     out = tmp_path / "out.json"
     with serving(
         tmp_path, "--root", str(tmp_path / "www"), "--listen", "127.0.0.1:0", "--workers", "1"
