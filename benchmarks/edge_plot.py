@@ -13,8 +13,8 @@ matplotlib.rcParams["svg.hashsalt"] = "edge"  # the same run gives the same file
 
 import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen before)
 
-from benchmarks.edge_claims import Reading, Row, median_of  # noqa: E402
-from benchmarks.edge_run import Outcome  # noqa: E402
+from benchmarks.edge_claims import Reading, Row, median_of  # noqa: E402  (as above)
+from benchmarks.edge_run import Outcome  # noqa: E402  (as above)
 
 OURS, THEIRS = "#d1495b", "#7a8b99"
 PANELS: Mapping[str, tuple[tuple[str, str], ...]] = {

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from typing import TypeVar
 
 import msgspec
 
 from oca.http.errors import RequestError
+
+V = TypeVar("V")
 
 HEAD_BYTES_MAX = 16 * 1024  # a token (~0.5 kB), cookies and CMCD fit many times over
 LINE_BYTES_MAX = 8 * 1024  # RFC 9112 §3 wants at least 8000 octets
@@ -128,7 +131,7 @@ def read_fields(raw: bytes) -> Fields:
     return fields
 
 
-def _remember(memory: dict[bytes, object] | dict, key: bytes, value: object) -> None:  # type: ignore[type-arg]
+def _remember(memory: dict[bytes, V], key: bytes, value: V) -> None:
     if len(key) <= REMEMBERED_BYTES_MAX:
         if len(memory) >= REMEMBERED_MAX:
             memory.clear()
