@@ -115,7 +115,7 @@ def test_every_scenario_has_claims_and_every_claim_a_scenario() -> None:
 def test_heats_keep_the_better_configuration_and_the_yardstick() -> None:
     """Of a family the better goes on, if near the top; nginx as shipped always does."""
     readings = rates(nginx_shipped=50, nginx_tuned=100, h2o_shipped=90, h2o_tuned=80, caddy_tuned=9)
-    assert _qualified(readings) == ["nginx-shipped", "nginx-tuned", "h2o-shipped"]  # type: ignore[arg-type]
+    assert _qualified(readings) == ["nginx-shipped", "nginx-tuned", "h2o-shipped"]
 
 
 def test_the_order_of_a_round_rotates() -> None:
@@ -239,7 +239,7 @@ def test_held_files_cannot_be_put_out_of_memory(tmp_path: Path) -> None:
 
 def test_a_report_shows_every_round_and_who_is_missing() -> None:
     """JSON has each reading; the page names verdicts and absences."""
-    outcome = Outcome(SCENARIOS[0], readings=rates(oca=120, nginx_shipped=100))  # type: ignore[arg-type]
+    outcome = Outcome(SCENARIOS[0], readings=rates(oca=120, nginx_shipped=100))
     outcome.absent["caddy-tuned"] = "not installed"
     row = judge_row("4k", outcome.readings, outcome.absent)
     facts = {"date": "2026-01-01", "state": "alone"}

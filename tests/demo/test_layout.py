@@ -37,7 +37,7 @@ def test_the_fleet_file_reads_and_every_key_is_the_box_s_own(folder: Path) -> No
     assert len(fleet.appliances) == 6
     total = sum(asset.bytes for asset in catalogue().assets)
     for box in layout.BOXES:
-        assert 0.4 <= fleet.appliance(box.id).disk_bytes / total <= 0.6  # type: ignore[union-attr]
+        assert 0.4 <= fleet.appliance(box.id).disk_bytes / total <= 0.6
 
 
 def test_every_configuration_is_accepted_by_its_service(folder: Path) -> None:

@@ -41,7 +41,7 @@ def key(alg: str = "ed25519", kid: str = "k1") -> SigningKey:
 
 def a_token(**claims: object) -> Token:
     known = {"exp": NOW_S + 60, "cdniuc": scope_of([7, 8]), "home": "isp-a"}
-    return Token(**{**known, **claims})  # type: ignore[arg-type]
+    return Token(**{**known, **claims})
 
 
 def refusal(text: str, signer: SigningKey) -> Refusal:
