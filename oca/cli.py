@@ -120,7 +120,7 @@ def _serve_config(config_file: str) -> None:
     settings.keep()
     at = split_address(config.listen, "listen")
     crew = Crew(run_dir, at, config.workers or os.cpu_count() or 1, settings.args)
-    click.echo(f"oca {config.id} serves {config.store} at {crew.shown}")
+    click.echo(f"oca {config.id} serves {', '.join(config.disk_paths)} at {crew.shown}")
     admin = split_address(config.admin, "admin") if config.admin else None
     if config.agent.key_file:
         crew.add_agent(settings.args)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from oca.agent.knobs import Agent, Fill
 from oca.agent.window import parse_window
+from oca.seats import DISKS_MAX
 from wire.errors import WireError
 from wire.ids import ApplianceId
 from wire.keys import VerifyKey, parse_verify_key
@@ -114,12 +115,51 @@ class AccessLogKnobs:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskKnobs:
+    """How the disks are watched; one that fails is switched off by itself, the rest goes on."""
+
+    mounts: bool = knob(
+        True, why="Each of `disks` is a mount point: one that is not is missing; false: labs."
+    )
+    probe_s: float = knob(
+        2.0, low=0.05, high=60, why="Each disk is written to and read from this often, a little."
+    )
+    slow_s: float = knob(
+        1.0, low=0.01, high=60, why="A probe slower than this, several times on end: off it goes."
+    )
+    hang_s: float = knob(
+        8.0, low=0.1, high=300, why="A probe that takes longer will not come back."
+    )
+    back_s: float = knob(
+        30.0,
+        low=0.1,
+        high=3600,
+        why="Well for this long before it is used again; doubles each time.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Scrub:
+    """Everything stored is read again and again, so that rot is found before a viewer finds it."""
+
+    rate_bytes_s: int = knob(
+        50_000_000, low=0, high=10**11, why="100 TB in 23 days; 0: nothing is read again."
+    )
+    every_s: float = knob(
+        14 * 86_400.0, low=1, high=10**9, why="No asset is read again before; disks wear, too."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One appliance, or the origin's server."""
 
     id: ApplianceId = required("The name in the fleet file; also the pathway id in manifests.")
-    store: str = required("Folder of what is stored: `a/<asset>/…`; owned by this appliance alone.")
     run: str = required("Folder for counters, outbox and accepted plan; survives restarts.")
+    store: str = knob("", why="Folder of what is stored: `a/<asset>/…`; owned by this box alone.")
+    disks: list[str] = knob(
+        [], why="Instead of `store`: one folder a disk, without RAID; assets spread by size."
+    )
     listen: str = knob("0.0.0.0:8080", why="HOST:PORT for players; one port on all hosts.")
     admin: str = knob("", why="HOST:PORT for /metrics and /healthz; never the public one.")
     scheme: Literal["http", "https"] = knob(
@@ -143,8 +183,20 @@ class Config:
     tls: Tls = field(default_factory=Tls)
     pacing: Pacing = field(default_factory=Pacing)
     access_log: AccessLogKnobs = field(default_factory=AccessLogKnobs)
+    disk: DiskKnobs = field(default_factory=DiskKnobs)
+    scrub: Scrub = field(default_factory=Scrub)
     agent: Agent = field(default_factory=Agent)
     fill: Fill = field(default_factory=Fill)
+
+    @property
+    def disk_paths(self) -> list[str]:
+        """The folder of each disk: one, or several."""
+        return self.disks or [self.store]
+
+    @property
+    def disks_are_mounts(self) -> bool:
+        """Whether a disk's folder that is no mount point is a disk that is missing."""
+        return bool(self.disks) and self.disk.mounts
 
     @property
     def serves_anybody(self) -> bool:
@@ -171,6 +223,7 @@ def read(raw: bytes, what: str) -> Config:
             split_address(text, f"{what}: {name}")
     config.verify_keys()
     parse_window(config.fill.window, f"{what}: fill.window")
+    _check_disks(config, what)
     folder = PurePath(what).parent
     agent = replace(
         config.agent,
@@ -180,7 +233,19 @@ def read(raw: bytes, what: str) -> Config:
     access_log = replace(config.access_log, file=_inside(folder, config.access_log.file))
     tls = _tls(config, folder, what)
     store, run = _inside(folder, config.store), _inside(folder, config.run)
-    return replace(config, store=store, run=run, agent=agent, access_log=access_log, tls=tls)
+    disks = [_inside(folder, path) for path in config.disks]
+    return replace(
+        config, store=store, disks=disks, run=run, agent=agent, access_log=access_log, tls=tls
+    )
+
+
+def _check_disks(config: Config, what: str) -> None:
+    if bool(config.store) == bool(config.disks):
+        raise WireError(what, "store", "say either `store` (one folder) or `disks` (several)")
+    if len(set(config.disks)) < len(config.disks) or len(config.disks) > DISKS_MAX:
+        raise WireError(what, "disks", f"each disk once, at most {DISKS_MAX}")
+    if config.disks and config.role == "origin":
+        raise WireError(what, "disks", "the origin's tree is one folder: `store`")
 
 
 def _tls(config: Config, folder: PurePath, what: str) -> Tls:

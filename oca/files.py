@@ -21,7 +21,7 @@ import msgspec
 
 from oca.http.media import IMMUTABLE, folder_cache_control, media_type
 from oca.http.respond import Facts, facts_of, part_tail, whole_tail
-from oca.store import ENTRY, Store
+from oca.store import ENTRY, SHELF, Store
 from wire.catalogue import Asset
 from wire.codec import decode
 from wire.errors import UnavailableError, WireError
@@ -322,8 +322,9 @@ class StoreFiles(Shelf):
         self._assets: OrderedDict[int, dict[bytes, Facts]] = OrderedDict()
 
     def forget(self) -> None:
-        """Catalogue entries are forgotten with the files."""
+        """Catalogue entries are forgotten with the files, and which disks there are."""
         super().forget()
+        self._store.disks.refresh()
         self._assets.clear()
 
     def _load(self, name: tuple[bytes, ...], now_s: float) -> Entry | None:
@@ -333,7 +334,9 @@ class StoreFiles(Shelf):
         facts = self._facts(asset).get(name[2])
         if facts is None:
             return None
-        found = open_inside(str(self._store.disk_of(asset)), b"/".join(name))
+        found = None
+        for root in self._store.roots(asset):
+            found = found or open_inside(str(root), b"/".join(name))
         if found is None:
             return None
         fd, st = found
@@ -360,14 +363,22 @@ class StoreFiles(Shelf):
         return facts
 
     def _read_entry(self, asset: int) -> dict[bytes, Facts]:
-        path = Path(self._store.shelf(asset)) / ENTRY
+        for root in self._store.roots(asset):
+            entry = self._read_asset(root / SHELF / str(asset) / ENTRY)
+            if entry is not None:
+                return self._facts_of(asset, entry)
+        return {}
+
+    def _read_asset(self, path: Path) -> Asset | None:
         try:
-            entry = decode(Asset, path.read_bytes(), str(path))
+            return decode(Asset, path.read_bytes(), str(path))
         except FileNotFoundError:
-            return {}
+            return None
         except (OSError, WireError, msgspec.DecodeError) as exc:
-            _log.error("catalogue entry unreadable", asset=asset, why=str(exc))
-            return {}
+            _log.error("catalogue entry unreadable", path=str(path), why=str(exc))
+            return None
+
+    def _facts_of(self, asset: int, entry: Asset) -> dict[bytes, Facts]:
         if entry.id != asset:
             _log.error("catalogue entry of another asset", asset=asset, says=entry.id)
             return {}

@@ -12,7 +12,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -22,21 +22,41 @@ from wire.catalogue import CHUNK_BYTES, File
 from wire.errors import OcaError
 
 READ_BYTES = 1024 * 1024
-DISK_FAULTS = frozenset({errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.EUCLEAN})
+DISK_FAULTS = frozenset(
+    {errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.EUCLEAN}
+    | {errno.EBADMSG, errno.EREMOTEIO, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT}
+)
+"""The disk is at fault, not what is asked of it (errno(3); ext4 and XFS: EUCLEAN, EBADMSG)."""
+
+
+_KINDS = {
+    errno.ENOSPC: "full",
+    errno.EDQUOT: "full",
+    errno.EROFS: "readonly",
+    errno.ENODEV: "gone",
+    errno.ENXIO: "gone",
+    errno.ENOMEDIUM: "gone",
+    errno.ENOTCONN: "gone",
+}
 
 
 class StoreError(OcaError):
     """A disk refused. `errno` is the system's number: ENOSPC (full), EIO (broken), …"""
 
-    def __init__(self, detail: str, number: int) -> None:
-        """`detail` names the path; `number` is an errno."""
-        self.errno = number
+    def __init__(self, detail: str, number: int, path: Path | None = None) -> None:
+        """`detail` names the path; `number` is an errno; `path` leads to the disk."""
+        self.errno, self.path = number, path
         super().__init__(detail)
 
     @property
     def is_disk(self) -> bool:
         """Whether the disk itself is at fault, and not that it is full."""
         return self.errno in DISK_FAULTS
+
+    @property
+    def kind(self) -> str:
+        """In a word, for metrics: full, io, readonly, gone or other."""
+        return _KINDS.get(self.errno, "io" if self.is_disk else "other")
 
 
 class WrongBytes(OcaError):
@@ -49,7 +69,7 @@ def blame(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise StoreError(f"{path}: {exc.strerror or exc}", exc.errno or 0) from exc
+        raise StoreError(f"{path}: {exc.strerror or exc}", exc.errno or 0, path) from exc
 
 
 class _Hash(Protocol):
@@ -65,7 +85,9 @@ class PartFile:
         self.path, self.final, self.file = path, final, file
         self._fd = -1
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held while a call is at work, on the disk perhaps
+        self._guard = threading.Lock()  # of _closed and _busy; never held for long
+        self._busy = False
         self._reset()
 
     def resume(self) -> int:
@@ -112,24 +134,48 @@ class PartFile:
                 raise WrongBytes(f"{self.file.name}: SHA-256 is not the catalogue's")
             with blame(self.path):
                 os.ftruncate(self._fd, self.offset)
-                os.fsync(self._fd)
+                self._sync()
                 self.path.rename(self.final)
 
+    def _sync(self) -> None:
+        """Raises OSError, and then nothing that was written may be believed: the kernel reports
+        a failed write-back once and forgets it, so a second fsync would succeed (fsync(2))."""
+        try:
+            os.fsync(self._fd)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._fd, 0)
+            self._reset()
+            raise
+
     def close(self) -> None:
-        """Let go of the descriptor; what was written stays for the next `resume`."""
-        with self._lock:
+        """Let go of the descriptor; what was written stays for the next `resume`. Never waits: when
+        a call is at work, on a disk that hangs perhaps, that one lets go when it ends."""
+        with self._guard:
             self._closed = True
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
+            if not self._busy:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     @contextmanager
     def _held(self) -> Iterator[None]:
         """One call at a time, and none after `close`: its descriptor may be another file's."""
         with self._lock:
-            if self._closed:
-                raise StoreError(f"{self.path}: closed", errno.EBADF)
-            yield
+            with self._guard:
+                if self._closed:
+                    raise StoreError(f"{self.path}: closed", errno.EBADF)
+                self._busy = True
+            try:
+                yield
+            finally:
+                with self._guard:
+                    self._busy = False
+                    if self._closed:
+                        self._let_go()
 
     def _restart(self) -> None:
         self._reset()

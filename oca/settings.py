@@ -14,7 +14,7 @@ from wire.durable import write_durably
 from wire.errors import WireError
 
 ACCEPTED_FILE = "accepted.toml"
-FIXED = ("id", "store", "run", "listen", "admin", "workers")
+FIXED = ("id", "store", "disks", "run", "listen", "admin", "workers")
 """Sockets, folders and places are made once; another one needs a restart."""
 
 

@@ -2,7 +2,8 @@
 
 An asset is gathered in `incoming/<asset>/` and appears by one rename; it leaves by one rename to
 `trash/`. So the inventory is the listing of `a/`, workers share nothing with the agent, and a crash
-at any instant leaves whole, verified assets plus leftovers that `recover` finds. All calls block.
+at any instant leaves whole, verified assets plus leftovers that `recover` finds. Every disk has
+these folders; which one an asset is on: oca.seats. All calls block.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from pathlib import Path
 
 from oca.held import Held
 from oca.partfile import PartFile, StoreError, blame
+from oca.seats import Disks, Seat
 from wire.catalogue import Asset, File
 from wire.codec import decode
 from wire.durable import sync_folder, write_durably
 from wire.errors import WireError
 from wire.ids import ASSET_ID_MAX
+from wire.log import get
 
 ENTRY = ".asset.json"
 """The catalogue's entry, its exact bytes, in the asset's folder; dot files are never served."""
 
 SHELF, INCOMING, TRASH = "a", "incoming", "trash"
+_log = get("store")
 
 
 class Store:
@@ -35,47 +39,76 @@ class Store:
     `read_only` is the origin's: the catalogue made its tree, nothing is ever moved in it.
     """
 
-    def __init__(self, root: Path, *, read_only: bool = False) -> None:
-        """The folders are made where they are missing; raises StoreError."""
-        self.root, self.read_only = root, read_only
-        if read_only:
+    def __init__(self, disks: Disks | Path, *, read_only: bool = False) -> None:
+        """A plain folder is one disk that needs no identity, its folders are made where they are
+        missing; raises StoreError."""
+        self.read_only = read_only
+        if isinstance(disks, Disks):
+            self.disks = disks
             return
-        with blame(root):
-            for folder in (SHELF, INCOMING, TRASH):
-                (root / folder).mkdir(parents=True, exist_ok=True)
+        self.disks = Disks.single(disks)
+        if not read_only:
+            with blame(disks):
+                for folder in (SHELF, INCOMING, TRASH):
+                    (disks / folder).mkdir(parents=True, exist_ok=True)
 
-    def disk_of(self, asset: int) -> Path:
-        """The root of the disk that an asset lives on. THE seam for several disks."""
-        return self.root
+    @property
+    def root(self) -> Path:
+        """The first disk; the origin's only one."""
+        return Path(self.disks.seats[0].path)
+
+    # --- where things are ------------------------------------------------------------------------
+
+    def roots(self, asset: int) -> tuple[Path, ...]:
+        """The live disks in the order in which an asset is to be looked for; touches none."""
+        return tuple(Path(seat.path) for seat in self.disks.where(asset))
+
+    def disk_of(self, asset: int) -> Path | None:
+        """The live disk that an asset is on; None when it is on none."""
+        for root in self.roots(asset):
+            if os.path.lexists(_place(root, SHELF, asset)):
+                return root
+        return None
+
+    def is_out(self, asset: int) -> bool:
+        """Whether the disk that an asset belongs on is switched off: it cannot be fetched now."""
+        return not self.disks.home(asset).is_live
+
+    def home_of(self, asset: int) -> Path:
+        """The disk that an asset is to be written to; raises StoreError while it is off."""
+        seat = self.disks.home(asset)
+        if not seat.is_live:
+            raise StoreError(f"{seat.path} is switched off: {seat.why}", errno.ENODEV)
+        return Path(seat.path)
 
     def shelf(self, asset: int) -> Path:
-        """Where an asset is when it is whole."""
-        return self.disk_of(asset) / SHELF / str(asset)
+        """Where an asset is when it is whole, or will be; raises StoreError as `home_of` does."""
+        return _place(self.disk_of(asset) or self.home_of(asset), SHELF, asset)
 
     def incoming(self, asset: int) -> Path:
-        """Where an asset is gathered."""
-        return self.disk_of(asset) / INCOMING / str(asset)
+        """Where an asset is gathered; raises StoreError as `home_of` does."""
+        return _place(self.home_of(asset), INCOMING, asset)
 
-    def disks(self) -> list[Path]:
-        """Every disk's root."""
-        return [self.root]
+    def rooms(self) -> dict[str, int]:
+        """Bytes that may still be written to each live disk, by seat; a disk that does not say has
+        none."""
+        return {seat.key: _free_bytes(Path(seat.path)) for seat in self.disks.live}
 
     def free_bytes(self) -> int:
-        """Bytes that may still be written, by the file systems' word; raises StoreError."""
-        with blame(self.root):
-            found = [os.statvfs(disk) for disk in self.disks()]
-        return sum(stat.f_bavail * stat.f_frsize for stat in found)
+        """Bytes that may still be written in all."""
+        return sum(self.rooms().values())
 
     # --- what is held ----------------------------------------------------------------------------
 
     def listing(self, known: Mapping[int, Held] = {}) -> dict[int, Held]:
         """Every whole asset; those `known` are only looked for, not into. A folder that is not
-        whole is left out: `recover` deals with it."""
+        whole is left out: `recover` deals with it. Raises StoreError."""
         found: dict[int, Held] = {}
-        for folder in self._folders(SHELF):
-            entry = known.get(int(folder.name)) or self._whole(folder)
-            if entry is not None:
-                found[int(folder.name)] = entry
+        for seat in self.disks.live:
+            for asset, folder in _assets(seat, SHELF):
+                entry = known.get(asset) or self._whole(folder, seat.uuid)
+                if entry is not None:
+                    found[asset] = entry
         return found
 
     def recover(self) -> dict[int, Held]:
@@ -83,59 +116,61 @@ class Store:
         cannot be resumed there. Returns what is held; raises StoreError."""
         if self.read_only:
             return self.listing()
-        self.empty_trash()
         held: dict[int, Held] = {}
-        for folder in self._folders(SHELF):
-            entry = self._whole(folder)
-            if entry is None:
-                self._send_back(folder)
-            else:
-                held[int(folder.name)] = entry
-        for folder in self._folders(INCOMING):
-            if int(folder.name) in held or self._entry(folder) is None:
-                with blame(folder):
-                    shutil.rmtree(folder)
+        self.empty_trash()
+        for seat in self.disks.live:
+            for asset, folder in _assets(seat, SHELF):
+                entry = self._whole(folder, seat.uuid)
+                if entry is None:
+                    self._send_back(folder)
+                elif asset not in held or self._beats(asset, seat):
+                    held[asset] = entry
+        self._clear(held)
         return held
+
+    def _clear(self, held: Mapping[int, Held]) -> None:
+        """Drop what is there twice, and what is on its way in for nothing."""
+        for seat in self.disks.live:
+            for asset, folder in _assets(seat, SHELF):
+                if asset in held and held[asset].disk != seat.uuid:
+                    _log.warning("asset is on two disks, one goes", asset=asset, path=str(folder))
+                    self._to_trash(folder)
+            for asset, folder in _assets(seat, INCOMING):
+                strange = self.disks.home(asset).key != seat.key
+                if strange or asset in held or _entry(folder) is None:
+                    with blame(folder):
+                        shutil.rmtree(folder)
+
+    def _beats(self, asset: int, seat: Seat) -> bool:
+        """Whether an asset is looked for on this disk first."""
+        return self.disks.where(asset)[0].key == seat.key
 
     def entry(self, asset: int) -> bytes | None:
         """The exact bytes of a held asset's catalogue entry, or None."""
-        try:
-            return (self.shelf(asset) / ENTRY).read_bytes()
-        except OSError:
-            return None
+        for root in self.roots(asset):
+            with suppress(OSError):
+                return (_place(root, SHELF, asset) / ENTRY).read_bytes()
+        return None
 
-    def _folders(self, name: str) -> Iterator[Path]:
-        for disk in self.disks():
-            with blame(disk / name):
-                try:
-                    folders = sorted((disk / name).iterdir())
-                except FileNotFoundError:
-                    continue
-            yield from (folder for folder in folders if _is_asset(folder.name))
-
-    def _entry(self, folder: Path) -> tuple[Asset, bytes] | None:
-        try:
-            raw = (folder / ENTRY).read_bytes()
-            asset = decode(Asset, raw, str(folder / ENTRY))
-        except (OSError, WireError):
-            return None
-        return (asset, raw) if str(asset.id) == folder.name else None
-
-    def _whole(self, folder: Path) -> Held | None:
-        found = self._entry(folder)
+    def _whole(self, folder: Path, disk: str) -> Held | None:
+        """What a folder on the shelf holds, None when it is not whole. Raises StoreError."""
+        found = _entry(folder)
         if found is None:
             return None
         asset, raw = found
         if all(_size(folder / file.name) == file.bytes for file in asset.files):
-            return Held(asset.bytes, hashlib.sha256(raw).hexdigest())
+            return Held(asset.bytes, hashlib.sha256(raw).hexdigest(), disk)
         return None
 
     def _send_back(self, folder: Path) -> None:
-        """Not whole after all: what is left of it is checked again, byte by byte, on resume."""
-        target = self.disk_of(int(folder.name)) / INCOMING / folder.name
-        found = self._entry(folder)
+        """Not whole after all: what is left of it is checked again, byte by byte, on resume. On a
+        disk where it does not belong any more it goes."""
+        found, asset = _entry(folder), int(folder.name)
+        root = folder.parent.parent
+        target = _place(root, INCOMING, asset)
+        strange = self.disks.home(asset).path != str(root)
         with blame(folder):
-            if found is None or target.exists():
+            if found is None or strange or target.exists():
                 shutil.rmtree(folder)
                 return
             for file in found[0].files:
@@ -150,36 +185,37 @@ class Store:
     def begin(self, raw: bytes) -> Asset:
         """Make, or take up again, the incoming folder of the asset whose catalogue entry is `raw`.
 
-        Raises WireError when it is not an entry, StoreError when the disk refuses.
+        Raises WireError when it is not an entry, StoreError when the disk refuses or is off.
         """
         asset = decode(Asset, raw, "catalogue entry")
         folder = self.incoming(asset.id)
         with blame(folder):
-            found = self._entry(folder)
+            found = _entry(folder)
             if found is None or found[1] != raw:
                 shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True)
+                folder.mkdir()  # never its parents: a disk that is gone leaves a bare mount point
                 write_durably(folder / ENTRY, raw)
         return asset
 
     def begun(self, asset: int) -> bytes | None:
-        """The catalogue entry of an incoming asset, or None."""
-        found = self._entry(self.incoming(asset))
+        """The catalogue entry of an incoming asset, or None. Raises StoreError."""
+        found = _entry(self.incoming(asset))
         return found[1] if found else None
 
     def missing(self, asset: Asset) -> list[File]:
-        """The files of an incoming asset that are not there whole yet."""
+        """The files of an incoming asset that are not there whole yet. Raises StoreError."""
         folder = self.incoming(asset.id)
         return [file for file in asset.files if _size(folder / file.name) != file.bytes]
 
     def part(self, asset: Asset, file: File) -> PartFile:
-        """The file on its way in; not opened yet."""
+        """The file on its way in; not opened yet. Raises StoreError."""
         folder = self.incoming(asset.id)
         return PartFile(part_path(folder, file), folder / file.name, file)
 
     def publish(self, asset: Asset) -> Held:
         """Make an incoming asset visible; raises StoreError when a file is missing."""
-        folder, target = self.incoming(asset.id), self.shelf(asset.id)
+        seat, folder = self.disks.home(asset.id), self.incoming(asset.id)
+        target = _place(Path(seat.path), SHELF, asset.id)
         missing = self.missing(asset)
         if missing:
             raise StoreError(f"{folder}: {missing[0].name} is not there", errno.ENOENT)
@@ -189,24 +225,28 @@ class Store:
             sync_folder(target.parent)
             sync_folder(folder.parent)
             raw = (target / ENTRY).read_bytes()
-        return Held(asset.bytes, hashlib.sha256(raw).hexdigest())
+        return Held(asset.bytes, hashlib.sha256(raw).hexdigest(), seat.uuid)
 
     def discard(self, asset: int) -> None:
-        """Give up an incoming asset; raises StoreError.
+        """Give up an incoming asset; raises StoreError. On a disk that is off it stays, and is
+        found when that comes back.
 
         It may be on its way to the shelf at this very moment: one rename of the two wins, so that
         it is either visible whole or gone, and never emptied in sight.
         """
-        gone = self._to_trash(self.incoming(asset))
-        if gone is not None:
-            shutil.rmtree(gone, ignore_errors=True)
+        for root in self.roots(asset):
+            gone = self._to_trash(_place(root, INCOMING, asset))
+            if gone is not None:
+                shutil.rmtree(gone, ignore_errors=True)
 
     def gathering(self) -> dict[int, int]:
-        """Incoming assets and the bytes that each takes already."""
+        """Incoming assets and the bytes that each takes already. Raises StoreError."""
         found: dict[int, int] = {}
-        for folder in self._folders(INCOMING):
-            sizes = (_size(path) for path in folder.iterdir() if path.name != ENTRY)
-            found[int(folder.name)] = sum(size for size in sizes if size > 0)
+        for seat in self.disks.live:
+            for asset, folder in _assets(seat, INCOMING):
+                with blame(folder):
+                    sizes = (_size(path) for path in folder.iterdir() if path.name != ENTRY)
+                    found[asset] = sum(size for size in sizes if size > 0)
         return found
 
     # --- an asset leaves -------------------------------------------------------------------------
@@ -216,18 +256,19 @@ class Store:
 
         The caller raises the generation word, then empties the trash. Raises StoreError.
         """
-        folder = self.shelf(asset)
-        if self._to_trash(folder) is None:
-            return False
-        with blame(folder):
-            sync_folder(folder.parent)
-        return True
+        gone = False
+        for root in self.roots(asset):
+            folder = _place(root, SHELF, asset)
+            if self._to_trash(folder) is not None:
+                gone = True
+                with blame(folder):
+                    sync_folder(folder.parent)
+        return gone
 
     def _to_trash(self, folder: Path) -> Path | None:
         """Where an asset's folder is now; None when it was not there. Raises StoreError."""
-        trash = self.disk_of(int(folder.name)) / TRASH
+        trash = folder.parent.parent / TRASH
         with blame(folder):
-            trash.mkdir(exist_ok=True)
             target = trash / folder.name
             for number in range(1, 1000):
                 if not target.exists():
@@ -241,17 +282,54 @@ class Store:
 
     def empty_trash(self) -> None:
         """Unlink what was retracted; raises StoreError."""
-        for disk in self.disks():
-            with blame(disk / TRASH):
-                if (disk / TRASH).exists():
-                    for folder in (disk / TRASH).iterdir():
-                        with suppress(FileNotFoundError):  # somebody else is unlinking it
-                            shutil.rmtree(folder)
+        for seat in self.disks.live:
+            trash = Path(seat.path) / TRASH
+            with blame(trash):
+                for folder in trash.iterdir():
+                    with suppress(FileNotFoundError):  # somebody else is unlinking it
+                        shutil.rmtree(folder)
 
 
 def part_path(folder: Path, file: File) -> Path:
     """A file on its way in. The leading dot: no file of an asset can have this name."""
     return folder / f".{file.name}.part"
+
+
+def _place(root: Path, name: str, asset: int) -> Path:
+    return root / name / str(asset)
+
+
+def _assets(seat: Seat, name: str) -> Iterator[tuple[int, Path]]:
+    """The assets' folders in one of a disk's, in order; raises StoreError."""
+    place = Path(seat.path) / name
+    with blame(place):
+        try:
+            with os.scandir(place) as found:
+                names = sorted(int(entry.name) for entry in found if _is_asset(entry.name))
+        except FileNotFoundError:
+            return
+    for asset in names:
+        yield asset, place / str(asset)
+
+
+def _entry(folder: Path) -> tuple[Asset, bytes] | None:
+    """The catalogue's entry in a folder, None when it is not there or not one. Raises StoreError
+    when the disk is at fault, which says nothing against the asset."""
+    with blame(folder):
+        try:
+            raw = (folder / ENTRY).read_bytes()
+            asset = decode(Asset, raw, str(folder / ENTRY))
+        except (FileNotFoundError, NotADirectoryError, WireError):
+            return None
+    return (asset, raw) if str(asset.id) == folder.name else None
+
+
+def _free_bytes(root: Path) -> int:
+    try:
+        stat = os.statvfs(root)
+    except OSError:
+        return 0
+    return stat.f_bavail * stat.f_frsize
 
 
 def _is_asset(name: str) -> bool:
@@ -261,7 +339,9 @@ def _is_asset(name: str) -> bool:
 
 
 def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
+    """Bytes of a file, -1 when it is not there. Raises StoreError when the disk is at fault."""
+    with blame(path):
+        try:
+            return path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return -1

@@ -23,6 +23,7 @@ from oca.access import Gate
 from oca.accesslog import AccessLog
 from oca.config import AccessLogKnobs, Config, Limits, Timeouts, Tls
 from oca.counters import Demand, Generation, open_metrics
+from oca.disks import ToldDisks
 from oca.files import FolderFiles, Shelf, StoreFiles
 from oca.place import BEAT_S
 from oca.poller import Loop
@@ -65,7 +66,7 @@ def run_folder(root: str, post: Post, access_log: AccessLogKnobs, tls: Tls) -> N
 def run_appliance(config: Config, post: Post) -> None:
     """Serve an appliance's store by its rules until SIGTERM. Raises WireError for bad rules."""
     limits = config.limits
-    store = Store(Path(config.store), read_only=config.role == "origin")
+    store = Store(ToldDisks(config.disk_paths, post.run_dir), read_only=True)
     files: Shelf = StoreFiles(store, config.id, limits.open_files, limits.memory_files_bytes)
     gate = _gate(config, _peers(post.run_dir))
     service = Service(files, _boundary(), gate)

@@ -31,6 +31,7 @@ from oca.agent.sources import LIES
 from oca.agent.tell import Workers
 from oca.agent.vitals import Vitals
 from oca.config import Config, split_address
+from oca.disks import Cabinet
 from oca.store import Store
 from wire.codec import decode
 from wire.errors import WireError
@@ -76,7 +77,7 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: ThreadPoolExe
     key, keys = own_key(config), plan_keys(config)
     pulse, metrics = Pulse(), Metrics()
     holdings, workers = Holdings(pulse.beat), Workers(run_dir, knobs.site)
-    store = Store(Path(config.store), read_only=config.role == "origin")
+    store = _store(config, run_dir)
     holdings.reset(store.recover())
     workers.forget()
     outbox = Outbox(run_dir, me, knobs.site, time.time())
@@ -109,6 +110,13 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: ThreadPoolExe
     parts.follower.load()
     parts.purger.load()
     return parts
+
+
+def _store(config: Config, run_dir: Path) -> Store:
+    if config.role == "origin":
+        return Store(Path(config.store), read_only=True)
+    cabinet = Cabinet(config.disk_paths, run_dir, config.id, mounts=config.disks_are_mounts)
+    return Store(cabinet.open())
 
 
 def loops_of(parts: Parts, config: Config, session: aiohttp.ClientSession) -> dict[str, Loop]:
