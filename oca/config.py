@@ -34,6 +34,9 @@ class Timeouts:
     idle_s: float = knob(
         60.0, low=1, high=3600, why="Players pause between segments; a new handshake costs them."
     )
+    disk_s: float = knob(
+        10.0, low=0.1, high=600, why="A file not opened by then is a 503: players go elsewhere."
+    )
     send_stalled_s: float = knob(
         30.0, low=1, high=600, why="No byte taken for this long: the player is gone or frozen."
     )

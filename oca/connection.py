@@ -1,9 +1,8 @@
 """One connection, from readable socket to bytes sent: no task, no await, no copy of a file.
 
-An adapter: it owns a non-blocking socket and is called by the loop when that can be read or
-written, and by the server's sweep when its deadline may be over. What to answer is decided
-elsewhere (oca.service; oca.quick for what was answered before); here it is read, sent
-(oca.outflow), and the connection ended for a named reason. An idle one has ~1 kB in Python.
+An adapter over a non-blocking socket (oca.peer: what the loop tells of it, patience, the end). What
+to answer is decided elsewhere (oca.service; oca.quick for what was answered before); here requests
+are read and answers sent (oca.outflow). An idle one has ~1 kB in Python.
 """
 
 from __future__ import annotations
@@ -11,20 +10,22 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from oca.deadlines import NEVER
 from oca.http.body import Chunked, Sized
 from oca.http.errors import RequestError
 from oca.http.head import Fields, Line, take_head
 from oca.http.respond import CONTINUE, closes, refuse
-from oca.outflow import DiskError, Outflow, Sent, ShortFileError
+from oca.opening import Cold
+from oca.outflow import DiskError, Sent, ShortFileError
 from oca.pacing import UNPACED, pace_bps
-from oca.phases import NEXT, Phase
-from oca.poller import READ, WRITE
+from oca.peer import Peer
+from oca.phases import Phase
 from oca.quick import answer_at_once
 from oca.reasons import REFUSAL_SLOT, SLOT, Close
 from oca.service import Reply, Request
+from wire.errors import UnavailableError
 
 if TYPE_CHECKING:
     from oca.server import Server
@@ -32,65 +33,38 @@ if TYPE_CHECKING:
 READ_BYTES = 8 * 1024  # larger buffers cost more to make than a second read
 PIPELINE_BYTES_MAX = 32 * 1024  # kept while an answer is being sent; then the peer has to wait
 PIPELINE_TURN_MAX = 16  # answers in one go before others have their turn
-LINGER_BYTES_MAX = 16 * 1024 * 1024  # discarded before we stop being polite
 
 _REQUESTS = SLOT["oca_requests_total"]
+_COLD_OPENS = SLOT["oca_cold_opens_total"]
 _COLD_READS = SLOT["oca_cold_reads_total"]
 _SO_MAX_PACING_RATE = 47  # asm-generic/socket.h: bytes per second; TCP paces itself without fq
 _UNPACED_RATE = 0xFFFFFFFF
 _BROKEN_HEAD = Line("HEAD", b"/", None, None, 1)  # its head could not be read, but no body is due
 
 
-class Connection:
-    """A peer's connection to this worker; `deadline_s` (monotonic) is when its patience ends."""
+class Connection(Peer):
+    """A peer's connection to this worker: its requests, one after the other."""
 
     __slots__ = (
+        "_absent",
         "_body",
-        "_buffer",
-        "_close",
-        "_discarded",
-        "_end_s",
         "_inside",
-        "_left",
         "_pace_bps",
-        "_peer_done",
-        "_reading",
         "_request",
         "_seen",
-        "_writing",
-        "address",
-        "deadline_s",
-        "fd",
-        "filed",
         "granted",
-        "out",
-        "phase",
         "served",
-        "server",
-        "sock",
     )
 
     def __init__(self, server: Server, sock: socket.socket, address: str) -> None:
-        """`sock` is accepted and non-blocking; `address` is the peer's, as text."""
-        self.server, self.sock, self.address = server, sock, address
-        self.fd = sock.fileno()
-        self.phase = Phase.IDLE
-        self.deadline_s = server.poller.now_s + server.idle_s
-        self.filed = NEVER  # where oca.deadlines keeps it
-        self.served = self._discarded = 0
-        self._reading = self._writing = self._peer_done = False
-        self._buffer = b""
+        """As of a Peer."""
+        super().__init__(server, sock, address)
+        self.served = 0
         self._body: Sized | Chunked | None = None
         self._request: tuple[bytes, Line, Fields] | None = None
-        self._close: Close | None = None
-        self._end_s = 0.0
+        self._absent: frozenset[bytes] = frozenset()
         self._pace_bps = UNPACED
-        self._left = 0  # bytes not acknowledged when its time was over last
-        self.out = self._make_outflow()
         self._look_up_place()
-
-    def _make_outflow(self) -> Outflow:
-        return Outflow(self.server, self.sock)
 
     def _look_up_place(self) -> None:
         """Whether its client may be served by where it is, as the present generation says.
@@ -102,16 +76,6 @@ class Connection:
         self.granted = self._seen if self._inside else -1
 
     # --- reading ---------------------------------------------------------------------------------
-
-    def on_event(self, event: int) -> None:
-        """The socket can be read or written, or its peer is gone. Does not raise."""
-        try:
-            if event & WRITE and self._writing:
-                self._on_writable()
-            if event & ~WRITE and self.phase is not Phase.CLOSED:
-                self._on_readable()
-        except Exception:
-            self._fail()
 
     def _on_readable(self) -> None:
         try:
@@ -135,30 +99,13 @@ class Connection:
             self._discard(len(data))
         elif self._buffer or self.phase is not Phase.IDLE:
             self._buffer += data
-            if self.phase is not Phase.SENDING:
+            if self.phase is not Phase.SENDING and self.phase is not Phase.OPENING:
                 self.advance()
             elif len(self._buffer) >= PIPELINE_BYTES_MAX:
                 self._watch(False, self._writing)
         else:
             self._buffer = data
             self.advance()
-
-    def _watch(self, reading: bool, writing: bool) -> None:
-        """What the loop shall tell us of from now on, beside the peer's disappearance."""
-        if reading != self._reading or writing != self._writing:
-            self._reading, self._writing = reading, writing
-            self.server.poller.change(self.fd, reading * READ | writing * WRITE)
-
-    def begin(self) -> None:
-        """The loop may call from now on."""
-        self._reading = True
-        self.server.poller.watch(self.fd, self.on_event)
-        self.server.deadlines.file(self, self.deadline_s)
-
-    def _wait(self, deadline_s: float) -> None:
-        """Its patience ends at `deadline_s`."""
-        self.deadline_s = deadline_s
-        self.server.deadlines.file(self, deadline_s)
 
     def advance(self) -> None:
         """Take requests out of the buffer as far as they go, and answer them in turn."""
@@ -270,16 +217,46 @@ class Connection:
             date=server.date,
             now_s=time.time(),
             tick_s=server.poller.now_s,
+            absent=self._absent,
         )
         if server.pacing.is_on:
             self._pace(pace_bps(server.pacing, line, fields))
-        reply = server.service.answer(request)
+        try:
+            reply = server.service.answer(request)
+        except Cold as cold:
+            self._await_file(cold)
+            return
         if reply.refused:
             server.metrics[REFUSAL_SLOT[reply.refused]] += 1
             server.on_refused(self.address, line, reply.refused)
         if reply.plan.close and self._close is None:
             self._close = Close.BAD_REQUEST
         self._send(reply)
+
+    def _await_file(self, cold: Cold) -> None:
+        """Have a thread open it; then the request is asked again."""
+        if self.phase is not Phase.OPENING:
+            self._enter(Phase.OPENING)
+            self._wait(self.server.poller.now_s + self.server.timeouts.disk_s)
+            self.server.metrics[_COLD_OPENS] += 1
+        self.server.disk.open(cold, partial(self._on_opened, cold.key))
+
+    def _on_opened(self, key: bytes, found: bool, fault: BaseException | None) -> None:
+        """A thread is done with `key`: there was something, or nothing, or the disk failed."""
+        if self.phase is not Phase.OPENING:
+            return
+        try:
+            if isinstance(fault, UnavailableError):
+                self._reject(503, Close.FILE_ERROR)
+                return
+            if fault is not None:
+                raise fault
+            if not found:
+                self._absent |= {key}
+            self._dispatch()
+            self._go_on()
+        except Exception:
+            self._fail()
 
     def _pace(self, rate_bps: int) -> None:
         """From this answer on; the one before may have gone at another rate."""
@@ -303,6 +280,8 @@ class Connection:
             line = b"" if self._request is None else self._request[0]
             self.out.note = (self.server.poller.now_s, self.address, line, reply.plan.status)
         self._request = None
+        if self._absent:
+            self._absent = frozenset()
         self.served += 1
         self._start_sending()
         self.out.begin(reply)
@@ -368,8 +347,6 @@ class Connection:
         self.server.on_disk_error(str(fault))
         self.end(Close.FILE_ERROR)
 
-    # --- ending ----------------------------------------------------------------------------------
-
     def _on_end_of_stream(self) -> None:
         """The peer sends no more; it may still read what it asked for (RFC 9112 §9.6)."""
         self._peer_done = True
@@ -380,106 +357,3 @@ class Connection:
             self._end_gently(Close.CLIENT_DONE)
         elif self.phase in (Phase.HEAD, Phase.BODY):
             self._reject(400, Close.CLIENT_CLOSED_EARLY)
-
-    def _linger(self) -> None:
-        """Shut our side, and let the peer read the answer before the socket is gone."""
-        self._enter(Phase.LINGER)
-        self._buffer = b""
-        self._wait(self.server.poller.now_s + self.server.timeouts.linger_s)
-        try:
-            self.out.finish()
-        except OSError:
-            self.end(Close.CLIENT_RESET)
-            return
-        if self._peer_done:
-            self._end_gently(self._close or Close.ASKED)
-        else:
-            self._watch(True, False)
-
-    def _discard(self, count_bytes: int) -> None:
-        self._discarded += count_bytes
-        if self._discarded > LINGER_BYTES_MAX:
-            self.end(self._close or Close.BAD_REQUEST)
-
-    def _end_gently(self, reason: Close) -> None:
-        """Close, but not before the kernel got rid of what it holds, or the time for it is over."""
-        if self.out.unacked() == 0:
-            self.end(reason)
-            return
-        self._close = reason
-        self._enter(Phase.FLUSH)
-        now_s = self.server.poller.now_s
-        self.deadline_s = now_s + self.server.timeouts.linger_s
-        self.server.poller.unwatch(self.fd)  # both sides may be shut: that would be told for ever
-        self.server.deadlines.file(self, now_s)
-
-    def on_sweep(self, now_s: float) -> None:
-        """Asked when its time may be over, and in every sweep while it is being flushed."""
-        try:
-            if self.phase is Phase.FLUSH and (self.out.unacked() == 0 or self._is_gone()):
-                self.end(self._close or Close.ASKED)
-            elif now_s >= self.deadline_s:
-                self._on_deadline(now_s)
-        except Exception:
-            self._fail()
-        if self.phase is not Phase.CLOSED:
-            at_s = now_s if self.phase is Phase.FLUSH else self.deadline_s
-            self.server.deadlines.file(self, at_s)
-
-    def _is_gone(self) -> bool:
-        """Whether a reset came: nobody reads this socket any more, so it must be asked."""
-        return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
-
-    def _on_deadline(self, now_s: float) -> None:
-        if self.phase in (Phase.IDLE, Phase.LINGER, Phase.FLUSH) and self._is_taking(now_s):
-            return
-        if self.phase is Phase.HANDSHAKE:
-            self.end(Close.TLS_TIMEOUT)
-        elif self.phase is Phase.IDLE:
-            self.end(Close.DRAIN if self.server.draining else Close.IDLE)
-        elif self.phase is Phase.HEAD:
-            self._reject(408, Close.HEAD_TIMEOUT)
-        elif self.phase is Phase.BODY:
-            self._reject(408, Close.BODY_TIMEOUT)
-        elif self.phase is Phase.SENDING and not self._writing:
-            self.end(Close.DISK_STALLED)
-        elif self.phase is Phase.SENDING:
-            self.end(Close.RESPONSE_TIMEOUT if now_s >= self._end_s else Close.SEND_STALLED)
-        else:
-            self.end(self._close or Close.ASKED)
-
-    def _is_taking(self, now_s: float) -> bool:
-        """Whether the peer still takes what was sent to it: then its time is not over yet."""
-        left, before = self.out.unacked(), self._left
-        self._left = left
-        if not left or left == before or now_s >= self._end_s:
-            return False
-        self.deadline_s = now_s + self.server.timeouts.send_stalled_s
-        return True
-
-    def on_drain(self, now_s: float, grace_s: float) -> None:
-        """The worker stops: an idle connection has `grace_s` since its last answer to ask again."""
-        if self.phase is Phase.IDLE:
-            last_s = self.deadline_s - self.server.timeouts.idle_s
-            self._wait(max(now_s, last_s + grace_s))
-
-    def end(self, reason: Close) -> None:
-        """The end: bytes nobody got are taken back, the socket goes, the reason is counted."""
-        if self.phase is Phase.CLOSED:
-            return
-        self.out.abandon()
-        self._enter(Phase.CLOSED)
-        self.server.poller.unwatch(self.fd)
-        self.server.forget(self, reason)
-        self._buffer = b""
-        self.sock.close()
-
-    def _fail(self) -> None:
-        """A fault of ours ends this connection and no other."""
-        self.server.on_fault(self)
-        self.end(Close.INTERNAL)
-
-    def _enter(self, phase: Phase) -> None:
-        if phase not in NEXT[self.phase]:
-            raise RuntimeError(f"{self.phase} → {phase} is not a life of a connection")
-        self.phase = phase

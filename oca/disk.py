@@ -1,8 +1,9 @@
-"""Read cold spans of files in threads, so that the loop never waits for a disk.
+"""Open cold files and read cold spans in threads, so that the loop never waits for a disk.
 
-An adapter. The bytes are read into a buffer that nobody looks at: what counts is that they are in
-the page cache afterwards, from where the loop sends them. So a thread never touches a socket, and a
-connection that ends meanwhile leaves nothing behind but a read.
+An adapter. What is opened is put on the shelf by the loop, whoever still wants it. A span is read
+into a buffer that nobody looks at: what counts is that it is in the page cache afterwards, from
+where the loop sends it. So a thread never touches a socket, and a connection that ends meanwhile
+leaves nothing behind but a read.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING
+
+from oca.opening import Cold, Landing
 
 if TYPE_CHECKING:
     from oca.files import Entry
@@ -27,6 +31,9 @@ READ_BYTES = 256 * 1024
 Warm = Callable[[int, OSError | None], None]
 """Told the end of what was read, and why it could not be."""
 
+Opened = Callable[[bool, BaseException | None], None]
+"""Told whether there was anything, and what went wrong."""
+
 
 class Disk:
     """The threads of one worker."""
@@ -36,6 +43,28 @@ class Disk:
         self._loop = loop
         self._threads = ThreadPoolExecutor(THREADS_MAX, "disk")
         self._local = threading.local()
+        self._opening: dict[bytes, list[Opened]] = {}
+
+    def open(self, cold: Cold, tell: Opened) -> None:
+        """Do its work in a thread, land it on the loop, then call `tell`; once for all who ask."""
+        waiting = self._opening.get(cold.key)
+        if waiting is not None:
+            waiting.append(tell)
+            return
+        self._opening[cold.key] = [tell]
+        task = self._threads.submit(copy_context().run, cold.work)
+        task.add_done_callback(partial(self._opened, cold.key))
+
+    def _opened(self, key: bytes, task: Future[Landing]) -> None:
+        """In the thread still."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._land, key, task)
+
+    def _land(self, key: bytes, task: Future[Landing]) -> None:
+        fault = OSError("cancelled") if task.cancelled() else task.exception()
+        found = fault is None and task.result()(self._loop.time())
+        for tell in self._opening.pop(key):
+            tell(found, fault)
 
     def warm(self, entry: Entry, offset: int, length: int, tell: Warm) -> None:
         """Read a span of a file, then call `tell` on the loop. The file stays open for it."""

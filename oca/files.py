@@ -1,30 +1,29 @@
-"""Open files safely and keep the busy ones open: only regular files, only inside the root.
+"""Keep the busy files open: the bounded memory of what is served, and what is known of each file.
 
-A file is first opened without side effects (O_PATH), then asked by the kernel where it really is
-(/proc/self/fd), then opened to read: a symlink that leads out, a device or a FIFO is never opened,
-and there is no moment in which a name could be swapped. Small files are kept in memory with their
-head, larger ones as descriptors; both within bounds, and the one not asked for lately leaves first
-(CLOCK). Files are never read through a mapping: an I/O error would be SIGBUS.
+Small files are kept in memory with their head, larger ones as descriptors; both within bounds, and
+the one not asked for lately leaves first (CLOCK). How files are opened: oca.opening. What cannot be
+opened or read without a wait for a disk raises `Cold`: a thread does it, then the request is asked
+again.
 """
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import stat
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Callable, Set
+from functools import partial
 
 import msgspec
 
 from oca.http.media import IMMUTABLE, folder_cache_control, media_type
 from oca.http.respond import Facts, facts_of, part_tail, whole_tail
+from oca.opening import Cold, Landing, Opener, in_page_cache, read_whole, unavailable
 from oca.store import ENTRY, SHELF, Store
 from wire.catalogue import Asset
 from wire.codec import decode
-from wire.errors import UnavailableError, WireError
+from wire.errors import WireError
 from wire.ids import ASSET_ID_MAX
 from wire.log import get
 
@@ -45,10 +44,6 @@ the kernel evicts, and a mistake costs one wait for the disk."""
 WARM_BLOCKS_MAX = 64  # remembered per file
 
 CATALOGUE_ENTRIES_MAX = 1024  # entries of assets kept as read; one of 1,200 files is ~600 kB
-_PROC = "/proc/self/fd/%d"
-_GONE = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EINVAL}
-)
 _log = get("files")
 
 Identity = tuple[int, int, int, int, int]
@@ -131,65 +126,82 @@ class Entry:
             self.fd = -1
 
 
-_NO_PROBE = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
-
-
-def in_page_cache(fd: int, offset: int) -> bool:
-    """Whether the byte at `offset` can be read without a wait (preadv2(2), RWF_NOWAIT).
-
-    A file system that cannot say so (FUSE, some network ones) counts as cold: a thread reads it.
-    An error of the disk counts as warm, for sending it will say what is wrong.
-    """
-    try:
-        os.preadv(fd, (_PROBE,), offset, os.RWF_NOWAIT)
-    except BlockingIOError:
-        return False
-    except OSError as exc:
-        return exc.errno not in _NO_PROBE
-    return True
-
-
-_PROBE = bytearray(1)
-
-
 class Shelf(ABC):
     """The bounded memory of entries, by name; what it does not hold is opened by a subclass."""
+
+    recheck_s = math.inf  # how long a file is believed to be what it was
 
     def __init__(self, open_files_max: int, memory_bytes_max: int) -> None:
         """At most so many descriptors, and bytes of bodies in memory."""
         self._open_max, self._memory_max = open_files_max, memory_bytes_max
         self._entries: OrderedDict[bytes, Entry] = OrderedDict()
         self._open = self._memory = 0
+        self._life = 0  # counts what was forgotten, so that no thread brings it back
+        self._opener = Opener()
 
-    def get(self, name: tuple[bytes, ...], now_s: float) -> Entry | None:
+    def get(
+        self, name: tuple[bytes, ...], now_s: float, absent: Set[bytes] = frozenset()
+    ) -> Entry | None:
         """The file of these path segments, None when there is none; `now_s` is monotonic.
 
-        Raises UnavailableError when the disk or the process's limits fail us.
+        Raises Cold when a disk has to be asked: after that was done, ask again; `absent` has the
+        keys for which nothing was found. Raises UnavailableError when the disk or the process's
+        limits fail us.
         """
         key = b"/".join(name)
         entry = self._entries.get(key)
         if entry is not None:
             entry.used = True
-            if now_s < entry.check_at_s or self._still(name, entry, now_s):
+            if now_s < entry.check_at_s or self._still(key, entry, now_s):
                 return entry
             self._drop(key, entry)
-        entry = self._load(name, now_s)
+        if key in absent:
+            return None
+        entry = self._load(name, key, absent)
         if entry is not None:
-            self._keep(key, entry)
+            self._keep(key, entry, now_s)
         return entry
 
     def forget(self) -> None:
         """Close everything: what was true may not be so any more (the generation rose)."""
+        self._life += 1
         for key, entry in list(self._entries.items()):
             self._drop(key, entry)
 
     @abstractmethod
-    def _load(self, name: tuple[bytes, ...], now_s: float) -> Entry | None: ...
+    def _load(self, name: tuple[bytes, ...], key: bytes, absent: Set[bytes]) -> Entry | None: ...
 
-    @abstractmethod
-    def _still(self, name: tuple[bytes, ...], entry: Entry, now_s: float) -> bool: ...
+    def _still(self, key: bytes, entry: Entry, now_s: float) -> bool:
+        """Whether it is what it was; a subclass may look."""
+        return False
 
-    def _keep(self, key: bytes, entry: Entry) -> None:
+    def _try(self, key: bytes, open_it: Callable[[bool], Entry | None]) -> Entry | None:
+        """Open it without a wait, or raise Cold; `open_it(True)` may wait, in a thread."""
+        try:
+            return open_it(False)
+        except BlockingIOError:
+            raise Cold(key, partial(self._open_in_thread, key, open_it, self._life)) from None
+
+    def _open_in_thread(
+        self, key: bytes, open_it: Callable[[bool], Entry | None], life: int
+    ) -> Landing:
+        entry = open_it(True)
+        return partial(self._land, key, entry, life)
+
+    def _land(self, key: bytes, entry: Entry | None, life: int, now_s: float) -> bool:
+        if entry is None:
+            return False
+        if life != self._life:
+            entry.forget()
+            return True  # it may be there: whoever waits asks again
+        before = self._entries.get(key)
+        if before is not None:
+            self._drop(key, before)
+        self._keep(key, entry, now_s)
+        return True
+
+    def _keep(self, key: bytes, entry: Entry, now_s: float) -> None:
+        entry.check_at_s = now_s + self.recheck_s
         self._entries[key] = entry
         if entry.body is None:
             self._open += 1
@@ -200,10 +212,10 @@ class Shelf(ABC):
             self._entries[oldest] = victim
             if victim.used and victim is not entry:
                 victim.used = False
-            elif victim is entry and len(self._entries) > 1:
-                continue
-            else:
+            elif victim is not entry:
                 self._drop(oldest, victim)
+            elif len(self._entries) == 1:
+                return  # whoever asked for it must find it
 
     def _drop(self, key: bytes, entry: Entry) -> None:
         del self._entries[key]
@@ -218,54 +230,19 @@ def _identity(st: os.stat_result) -> Identity:
     return st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns
 
 
-def _unavailable(what: str, exc: OSError) -> UnavailableError:
-    _log.error("cannot open", what=what, why=exc.strerror)
-    return UnavailableError(f"{what}: {exc.strerror}")
+def _entry(facts: Facts, fd: int, identity: Identity, *, wait: bool) -> Entry | None:
+    """Keep a small file's bytes, or the descriptor; None when it changed under our hands.
 
-
-def open_inside(root: str, name: bytes) -> tuple[int, os.stat_result] | None:
-    """A descriptor to read `root`/`name` and its stat, None when there is no such file to serve.
-
-    `root` may itself be reached by symlinks. Raises UnavailableError for what is our own fault.
+    Raises UnavailableError, BlockingIOError when it is cold; the descriptor is closed then.
     """
-    path = os.fsencode(root) + b"/" + name
-    try:
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError as exc:
-        if exc.errno in _GONE:
-            return None
-        raise _unavailable(root, exc) from exc
-    try:
-        if not stat.S_ISREG(os.fstat(place).st_mode) or not _is_inside(root, place):
-            return None
-        fd = os.open(_PROC % place, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as exc:
-        if exc.errno in _GONE:
-            return None
-        raise _unavailable(root, exc) from exc
-    finally:
-        os.close(place)
-    return fd, os.fstat(fd)
-
-
-def _is_inside(root: str, fd: int) -> bool:
-    """Whether the file really lies under `root`, and under no dot folder there."""
-    real = os.path.realpath(root).rstrip("/") + "/"
-    there = os.readlink(_PROC % fd)  # noqa: PTH115 - a link of the kernel's, kept as text
-    inside = there.startswith(real) and "/." not in there[len(real) - 1 :]
-    if not inside:
-        _log.warning("a link leads out of the root", to=there)
-    return inside
-
-
-def _entry(facts: Facts, fd: int, identity: Identity) -> Entry | None:
-    """Keep a small file's bytes, or the descriptor; None when it changed under our hands."""
     if facts.size > MEMORY_FILE_BYTES_MAX:
         return Entry(facts, fd, None, identity)
     try:
-        body = os.pread(fd, facts.size + 1, 0)
+        body = read_whole(fd, facts.size, wait=wait)
+    except BlockingIOError:
+        raise
     except OSError as exc:
-        raise _unavailable("read", exc) from exc
+        raise unavailable("read", exc) from exc
     finally:
         os.close(fd)
     return Entry(facts, -1, body, identity) if len(body) == facts.size else None
@@ -274,17 +251,21 @@ def _entry(facts: Facts, fd: int, identity: Identity) -> Entry | None:
 class FolderFiles(Shelf):
     """Any folder, read-only, as it is: `oca serve --root`."""
 
+    recheck_s = RECHECK_S
+
     def __init__(self, root: str, open_files_max: int, memory_bytes_max: int) -> None:
         """`root` is resolved anew at each opening, so a swapped symlink takes effect."""
         super().__init__(open_files_max, memory_bytes_max)
         self._root = root
 
-    def _load(self, name: tuple[bytes, ...], now_s: float) -> Entry | None:
-        found = open_inside(self._root, b"/".join(name))
+    def _load(self, name: tuple[bytes, ...], key: bytes, absent: Set[bytes]) -> Entry | None:
+        return self._try(key, partial(self._open_file, os.fsdecode(name[-1]), key))
+
+    def _open_file(self, label: str, key: bytes, wait: bool) -> Entry | None:
+        found = self._opener.open_inside(self._root, key, wait=wait)
         if found is None:
             return None
         fd, st = found
-        label = os.fsdecode(name[-1])
         etag = b'"%x-%x"' % (st.st_mtime_ns, st.st_size)
         facts = facts_of(
             st.st_size,
@@ -294,19 +275,16 @@ class FolderFiles(Shelf):
             folder_cache_control(label),
             "oca",
         )
-        entry = _entry(facts, fd, _identity(st))
-        if entry is not None:
-            entry.check_at_s = now_s + RECHECK_S
-        return entry
+        return _entry(facts, fd, _identity(st), wait=wait)
 
-    def _still(self, name: tuple[bytes, ...], entry: Entry, now_s: float) -> bool:
-        path = os.fsencode(self._root) + b"/" + b"/".join(name)
+    def _still(self, key: bytes, entry: Entry, now_s: float) -> bool:
         try:
-            same = _identity(os.stat(path)) == entry.identity  # noqa: PTH116 - bytes path
+            st = self._opener.stat(os.fsencode(self._root) + b"/" + key)
         except OSError:
-            return False
+            return False  # a wait as well: it is opened anew
+        same = _identity(st) == entry.identity
         if same:
-            entry.check_at_s = now_s + RECHECK_S
+            entry.check_at_s = now_s + self.recheck_s
         return same
 
 
@@ -327,55 +305,78 @@ class StoreFiles(Shelf):
         self._store.disks.refresh()
         self._assets.clear()
 
-    def _load(self, name: tuple[bytes, ...], now_s: float) -> Entry | None:
+    def _load(self, name: tuple[bytes, ...], key: bytes, absent: Set[bytes]) -> Entry | None:
         asset = asset_of(name)
         if asset is None:
             return None
-        facts = self._facts(asset).get(name[2])
+        facts = self._facts(asset, absent).get(name[2])
         if facts is None:
             return None
-        found = None
+        return self._try(key, partial(self._open_file, asset, key, facts))
+
+    def _open_file(self, asset: int, key: bytes, facts: Facts, wait: bool) -> Entry | None:
         for root in self._store.roots(asset):
-            found = found or open_inside(str(root), b"/".join(name))
-        if found is None:
-            return None
+            found = self._opener.open_inside(str(root), key, wait=wait)
+            if found is not None:
+                return self._entry_of(asset, key, facts, found, wait=wait)
+        return None
+
+    def _entry_of(
+        self, asset: int, key: bytes, facts: Facts, found: tuple[int, os.stat_result], *, wait: bool
+    ) -> Entry | None:
         fd, st = found
         if st.st_size != facts.size:
             os.close(fd)
-            _log.error("not what the catalogue says", asset=asset, file=os.fsdecode(name[2]))
+            _log.error("not what the catalogue says", asset=asset, file=os.fsdecode(key))
             return None
-        entry = _entry(facts, fd, _identity(st))
-        if entry is not None:
-            entry.check_at_s = math.inf
-        return entry
+        return _entry(facts, fd, _identity(st), wait=wait)
 
-    def _still(self, name: tuple[bytes, ...], entry: Entry, now_s: float) -> bool:
-        return False
-
-    def _facts(self, asset: int) -> dict[bytes, Facts]:
+    def _facts(self, asset: int, absent: Set[bytes]) -> dict[bytes, Facts]:
         facts = self._assets.get(asset)
         if facts is None:
-            facts = self._read_entry(asset)
-            if facts:
-                if len(self._assets) >= CATALOGUE_ENTRIES_MAX:
-                    self._assets.popitem(last=False)
-                self._assets[asset] = facts
+            key = b"a/%d/%b" % (asset, ENTRY.encode())  # no client can name it: a dot file
+            if key in absent:
+                return {}
+            try:
+                facts = self._read_entry(asset, wait=False)
+            except BlockingIOError:
+                raise Cold(key, partial(self._read_in_thread, asset, self._life)) from None
+            self._know(asset, facts)
         return facts
 
-    def _read_entry(self, asset: int) -> dict[bytes, Facts]:
+    def _read_in_thread(self, asset: int, life: int) -> Landing:
+        facts = self._read_entry(asset, wait=True)
+
+        def land(_now_s: float) -> bool:
+            if life == self._life:
+                self._know(asset, facts)
+            return bool(facts)
+
+        return land
+
+    def _know(self, asset: int, facts: dict[bytes, Facts]) -> None:
+        if facts:
+            if len(self._assets) >= CATALOGUE_ENTRIES_MAX:
+                self._assets.popitem(last=False)
+            self._assets[asset] = facts
+
+    def _read_entry(self, asset: int, *, wait: bool) -> dict[bytes, Facts]:
+        """The files of an asset, none when it is not there; raises BlockingIOError when cold."""
         for root in self._store.roots(asset):
-            entry = self._read_asset(root / SHELF / str(asset) / ENTRY)
+            entry = self._read_asset(f"{root}/{SHELF}/{asset}/{ENTRY}", wait=wait)
             if entry is not None:
                 return self._facts_of(asset, entry)
         return {}
 
-    def _read_asset(self, path: Path) -> Asset | None:
+    def _read_asset(self, path: str, *, wait: bool) -> Asset | None:
         try:
-            return decode(Asset, path.read_bytes(), str(path))
+            return decode(Asset, self._opener.read(path, wait=wait), path)
         except FileNotFoundError:
             return None
+        except BlockingIOError:
+            raise
         except (OSError, WireError, msgspec.DecodeError) as exc:
-            _log.error("catalogue entry unreadable", path=str(path), why=str(exc))
+            _log.error("catalogue entry unreadable", path=path, why=str(exc))
             return None
 
     def _facts_of(self, asset: int, entry: Asset) -> dict[bytes, Facts]:

@@ -19,6 +19,7 @@ HELP = {
     "oca_unacked_bytes_total": "Bytes of those that peers never acknowledged",
     "oca_uncounted_bytes_total": "Bytes missing in the books: the run folder's disk is full",
     "oca_access_log_dropped_total": "Lines that the access log could not keep or write",
+    "oca_cold_opens_total": "Requests that waited for a thread to open or read a file",
     "oca_cold_reads_total": "Spans of files that a thread read from the disk before they were sent",
     "oca_connections_total": "Connections accepted",
     CONNECTIONS_OPEN: "Connections open now",

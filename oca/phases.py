@@ -6,6 +6,8 @@
                       │                  │                  │ says close
                       └──── refused ─────┴──► SENDING ──────┴──► LINGER ──► FLUSH ──► CLOSED
 
+    IDLE, HEAD, BODY ──the file is cold──► OPENING ──a thread opened it──► SENDING
+
 LINGER: our side is shut, the peer may still be writing what we refuse to read; it is discarded, so
 that the peer reads our answer and not a reset (RFC 9112 §9.6). FLUSH: the peer is done as well, the
 kernel still holds bytes that were not acknowledged, and who was served what is not decided yet.
@@ -23,6 +25,7 @@ class Phase(Enum):
     IDLE = auto()
     HEAD = auto()
     BODY = auto()
+    OPENING = auto()
     SENDING = auto()
     LINGER = auto()
     FLUSH = auto()
@@ -32,10 +35,14 @@ class Phase(Enum):
 NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.HANDSHAKE: frozenset({Phase.IDLE, Phase.CLOSED}),
     Phase.IDLE: frozenset(
-        {Phase.HANDSHAKE, Phase.HEAD, Phase.BODY, Phase.SENDING, Phase.FLUSH, Phase.CLOSED}
+        {
+            *(Phase.HANDSHAKE, Phase.HEAD, Phase.BODY, Phase.OPENING),
+            *(Phase.SENDING, Phase.FLUSH, Phase.CLOSED),
+        }
     ),
-    Phase.HEAD: frozenset({Phase.IDLE, Phase.BODY, Phase.SENDING, Phase.CLOSED}),
-    Phase.BODY: frozenset({Phase.SENDING, Phase.CLOSED}),
+    Phase.HEAD: frozenset({Phase.IDLE, Phase.BODY, Phase.OPENING, Phase.SENDING, Phase.CLOSED}),
+    Phase.BODY: frozenset({Phase.OPENING, Phase.SENDING, Phase.CLOSED}),
+    Phase.OPENING: frozenset({Phase.SENDING, Phase.CLOSED}),
     Phase.SENDING: frozenset({Phase.IDLE, Phase.LINGER, Phase.FLUSH, Phase.CLOSED}),
     Phase.LINGER: frozenset({Phase.FLUSH, Phase.CLOSED}),
     Phase.FLUSH: frozenset({Phase.CLOSED}),

@@ -27,7 +27,7 @@ class Close(StrEnum):
     RESPONSE_TIMEOUT = "response_timeout"
     SHORT_FILE = "short_file"  # the file became shorter than the head promised
     FILE_ERROR = "file_error"
-    DISK_STALLED = "disk_stalled"  # a span was not read from the disk for `send_stalled_s`
+    DISK_STALLED = "disk_stalled"  # not opened within `disk_s`, or not read within `send_stalled_s`
     REQUEST_LIMIT = "request_limit"
     DRAIN = "drain"
     DRAIN_FORCED = "drain_forced"
@@ -56,6 +56,7 @@ SLOT_NAMES: tuple[str, ...] = (
     "oca_unacked_bytes_total",
     "oca_uncounted_bytes_total",
     "oca_access_log_dropped_total",
+    "oca_cold_opens_total",
     "oca_cold_reads_total",
     "oca_connections_total",
     CONNECTIONS_OPEN,

@@ -22,6 +22,7 @@ from oca.disk import Disk
 from oca.http.dates import http_date
 from oca.http.head import Line
 from oca.http.respond import refuse, start_of
+from oca.peer import Peer
 from oca.poller import Loop
 from oca.prefixes import address_of
 from oca.reasons import CLASS_SLOT, CLOSE_SLOT, CONNECTIONS_OPEN, SLOT, Close
@@ -92,7 +93,7 @@ class Server:
             raise TypeError("a server runs on oca.poller.Loop")
         self.poller = self._loop.poller
         self.disk = Disk(self._loop)
-        self.deadlines: Deadlines[Connection] = Deadlines(SWEEP_S, self.poller.now_s)
+        self.deadlines: Deadlines[Peer] = Deadlines(SWEEP_S, self.poller.now_s)
         self._refused_logged = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -156,7 +157,7 @@ class Server:
         """Run it after others had their turn."""
         self._loop.call_soon(callback)
 
-    def forget(self, connection: Connection, reason: Close) -> None:
+    def forget(self, connection: Peer, reason: Close) -> None:
         """The connection ends for `reason`; its socket is closed right after."""
         self.deadlines.drop(connection)
         self._open -= 1
@@ -177,7 +178,7 @@ class Server:
             path = _PARAMETER.split(line.path, maxsplit=1)[0].decode("latin-1")
             _log.info("refused", client=address, path=path[:256], why=reason)
 
-    def on_fault(self, connection: Connection) -> None:
+    def on_fault(self, connection: Peer) -> None:
         """A fault of ours; call it while the exception is being handled."""
         _log.exception("fault", client=connection.address, phase=connection.phase.name)
 

@@ -7,6 +7,7 @@ remembered by its request line (`Hot`), as long as its file, its token and the g
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 
 import msgspec
 
@@ -40,8 +41,9 @@ class Request(msgspec.Struct, frozen=True):
     """One request as the edge saw it: `raw_line` is its first line, `inside` whether its client
     may be served by where it is, `close` whether the connection ends after the answer.
 
-    `date` is the present IMF-fixdate, `now_s` Unix time, `tick_s` monotonic. `client` is the peer's
-    address; a token that names one opens nothing where it is not known.
+    `date` is the present IMF-fixdate, `now_s` Unix time, `tick_s` monotonic. `absent` has the keys
+    for which a thread found nothing since it was asked first. `client` is the peer's address; a
+    token that names one opens nothing where it is not known.
     """
 
     raw_line: bytes
@@ -52,6 +54,7 @@ class Request(msgspec.Struct, frozen=True):
     date: bytes
     now_s: float
     tick_s: float
+    absent: Set[bytes] = frozenset()
     client: str = ""
 
 
@@ -91,7 +94,7 @@ class Service:
         return self._gate is None or self._gate.is_inside(client)
 
     def answer(self, request: Request) -> Reply:
-        """The reply to one request, whatever it is."""
+        """The reply to one request, whatever it is; raises Cold: ask again when that is done."""
         if request.line.method not in ("GET", "HEAD"):
             return self._other_method(request)
         try:
@@ -119,18 +122,23 @@ class Service:
             )
             path = grant.path
             name = decode_path(path)
-        entry = None if name is None else self._files.get(name, request.tick_s)
+        entry = self._entry(request, name)
         if entry is not None and name is not None:
             key = _key(grant, name)
             self._remember(request, entry, key, grant)
             return self._respond(request, entry, entry.facts, key, grant)
         return self._part(request, path, grant)
 
+    def _entry(self, request: Request, name: tuple[bytes, ...] | None) -> Entry | None:
+        if name is None:
+            return None
+        return self._files.get(name, request.tick_s, request.absent)
+
     def _part(self, request: Request, path: bytes, grant: Grant | None) -> Reply:
         """A part that the path names (`…/range/START-END`), or there is no such file."""
         split = split_path_range(path)
         name = None if split is None else decode_path(split[0])
-        entry = None if name is None else self._files.get(name, request.tick_s)
+        entry = self._entry(request, name)
         if split is None or name is None or entry is None:
             return Reply(_refusal(request, 404))
         facts = part_of(entry.facts, split[1], split[2])

@@ -29,6 +29,7 @@ from typing import Any
 
 MAX_WRITE = 128 * 1024
 THREADS = 24
+INIT_FLAGS = 1 | 1 << 5 | 1 << 18  # async reads, large writes, look-ups of one folder at once
 MS_NOSUID_NODEV = 2 | 4
 MNT_DETACH = 2
 IN = struct.Struct("<IIQQIIIHH")
@@ -155,7 +156,7 @@ class Passthrough:
 
     def _init(self, _node: int, body: bytes) -> bytes:
         _major, minor, readahead, _flags = struct.unpack_from("<4I", body)
-        return struct.pack("<4I2H2I2HI7I", 7, min(minor, 31), readahead, 1 | 32, 16, 12,
+        return struct.pack("<4I2H2I2HI7I", 7, min(minor, 31), readahead, INIT_FLAGS, 16, 12,
                            MAX_WRITE, 1, 32, 0, 0, *[0] * 7)  # fmt: skip
 
     def _lookup(self, node: int, body: bytes) -> bytes:

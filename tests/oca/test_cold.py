@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oca.files import in_page_cache
+from oca.opening import in_page_cache
 from tests.oca.running import read_answer, serving, wait_until
 
 SIZE = 6 * 1024 * 1024 + 123
