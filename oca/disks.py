@@ -91,6 +91,8 @@ class Cabinet:
         # Those that know their seat come first, so that none of theirs is given away.
         for path in sorted(self._paths, key=lambda path: not _has_identity(Path(path))):
             seats.append(self.look(path, seats))
+            if seats[-1].why:
+                _log.error("disk cannot be used", path=path, why=seats[-1].why)
         seats.sort(key=lambda seat: self._paths.index(seat.path))
         if not self._known and not any(seat.is_live for seat in seats):
             raise DiskFault("; ".join(seat.why for seat in seats))
@@ -104,7 +106,6 @@ class Cabinet:
             return self._identify(path, known, others)
         except (OcaError, OSError) as exc:
             why = f"{path}: {exc.strerror or exc}" if isinstance(exc, OSError) else str(exc)
-            _log.error("disk cannot be used", path=path, why=why)
             seat = known or Seat(key=secrets.token_hex(8), path=path)
             return msgspec.structs.replace(seat, why=why)
 

@@ -96,6 +96,11 @@ class Disks:
         """From now on these hold."""
         self._seats = tuple(seats)
 
+    def switch_off(self, seat: Seat, why: str) -> None:
+        """A seat is not to be used from now on."""
+        off = msgspec.structs.replace(seat, why=why)
+        self.replace([off if other.path == seat.path else other for other in self._seats])
+
     def home(self, asset: int) -> Seat:
         """The seat that an asset is to be written to, in use or not: while it is off, its share is
         missing and goes nowhere else, so that nothing has to come back."""

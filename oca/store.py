@@ -113,33 +113,56 @@ class Store:
 
     def recover(self) -> dict[int, Held]:
         """Once at start: empty the trash, send what is not whole back to `incoming/`, drop what
-        cannot be resumed there. Returns what is held; raises StoreError."""
+        cannot be resumed there. Returns what is held; a disk that fails at that is switched off."""
         if self.read_only:
             return self.listing()
         held: dict[int, Held] = {}
-        self.empty_trash()
         for seat in self.disks.live:
-            for asset, folder in _assets(seat, SHELF):
-                entry = self._whole(folder, seat.uuid)
-                if entry is None:
-                    self._send_back(folder)
-                elif asset not in held or self._beats(asset, seat):
+            try:
+                found = self.take_stock(seat)
+            except StoreError as exc:
+                self.disks.switch_off(seat, str(exc))
+                continue
+            for asset, entry in found.items():
+                if asset not in held or self._beats(asset, seat):
                     held[asset] = entry
         self._clear(held)
         return held
 
+    def take_stock(self, seat: Seat) -> dict[int, Held]:
+        """What one disk holds, whether it is in use yet or not; cleans up there as `recover` does.
+        Raises StoreError."""
+        held: dict[int, Held] = {}
+        _empty(seat)
+        for asset, folder in _assets(seat, SHELF):
+            entry = self._whole(folder, seat.uuid)
+            if entry is None:
+                self._send_back(folder)
+            else:
+                held[asset] = entry
+        self._clear_incoming(seat, held)
+        return held
+
+    def retract_from(self, seat: Seat, asset: int) -> None:
+        """Take an asset off one disk, in use or not. Raises StoreError."""
+        self._to_trash(_place(Path(seat.path), SHELF, asset))
+
+    def _clear_incoming(self, seat: Seat, held: Mapping[int, Held]) -> None:
+        """Drop what is on its way in for nothing, or where it does not belong."""
+        for asset, folder in _assets(seat, INCOMING):
+            strange = self.disks.home(asset).key != seat.key
+            if strange or asset in held or _entry(folder) is None:
+                with blame(folder):
+                    shutil.rmtree(folder)
+
     def _clear(self, held: Mapping[int, Held]) -> None:
-        """Drop what is there twice, and what is on its way in for nothing."""
+        """Drop what is there twice."""
         for seat in self.disks.live:
             for asset, folder in _assets(seat, SHELF):
                 if asset in held and held[asset].disk != seat.uuid:
                     _log.warning("asset is on two disks, one goes", asset=asset, path=str(folder))
                     self._to_trash(folder)
-            for asset, folder in _assets(seat, INCOMING):
-                strange = self.disks.home(asset).key != seat.key
-                if strange or asset in held or _entry(folder) is None:
-                    with blame(folder):
-                        shutil.rmtree(folder)
+            self._clear_incoming(seat, held)
 
     def _beats(self, asset: int, seat: Seat) -> bool:
         """Whether an asset is looked for on this disk first."""
@@ -281,13 +304,15 @@ class Store:
         return target
 
     def empty_trash(self) -> None:
-        """Unlink what was retracted; raises StoreError."""
+        """Unlink what was retracted; raises StoreError, after the other disks had their turn."""
+        fault: StoreError | None = None
         for seat in self.disks.live:
-            trash = Path(seat.path) / TRASH
-            with blame(trash):
-                for folder in trash.iterdir():
-                    with suppress(FileNotFoundError):  # somebody else is unlinking it
-                        shutil.rmtree(folder)
+            try:
+                _empty(seat)
+            except StoreError as exc:
+                fault = exc
+        if fault is not None:
+            raise fault
 
 
 def part_path(folder: Path, file: File) -> Path:
@@ -310,6 +335,15 @@ def _assets(seat: Seat, name: str) -> Iterator[tuple[int, Path]]:
             return
     for asset in names:
         yield asset, place / str(asset)
+
+
+def _empty(seat: Seat) -> None:
+    """Unlink what is in a disk's trash. Raises StoreError."""
+    trash = Path(seat.path) / TRASH
+    with blame(trash):
+        for folder in trash.iterdir():
+            with suppress(FileNotFoundError):  # somebody else is unlinking it
+                shutil.rmtree(folder)
 
 
 def _entry(folder: Path) -> tuple[Asset, bytes] | None:

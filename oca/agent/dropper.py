@@ -15,6 +15,7 @@ from oca.agent.metrics import Metrics
 from oca.agent.pulse import Pulse
 from oca.agent.reports import Reporter
 from oca.agent.tell import Workers
+from oca.partfile import StoreError
 from oca.store import Store
 from wire.durable import write_durably
 from wire.errors import ConflictError, OcaError
@@ -25,6 +26,7 @@ from wire.plan import PurgeAck, PurgeList, open_purge
 LOOK_S = 0.5
 """Confirmations are looked for this often while something waits for them."""
 IDLE_S = 60.0
+AGAIN_S = 5.0  # after a disk refused
 PURGE_FILE = "purge.jws"
 
 _log = get("drop")
@@ -42,19 +44,34 @@ class Remover:
         self._one = asyncio.Lock()
 
     async def remove(self, assets: Iterable[int], why: str) -> None:
-        """Raises StoreError when the disk refuses; then it is tried again."""
+        """Raises StoreError when a disk refuses, after the others had their turn; then it is tried
+        again."""
         async with self._one:
-            await asyncio.to_thread(self._remove, tuple(assets))
-            for asset in assets:
+            gone, fault = await asyncio.to_thread(self._remove, tuple(assets))
+            for asset in gone:
                 self._holdings.remove(asset)
                 self._metrics.assets_dropped.inc()
-        _log.info("assets removed", assets=list(assets), why=why)
+        if gone:
+            _log.info("assets removed", assets=gone, why=why)
+        if fault is not None:
+            self._metrics.disk_refused(fault)
+            raise fault
 
-    def _remove(self, assets: tuple[int, ...]) -> None:
+    def _remove(self, assets: tuple[int, ...]) -> tuple[list[int], StoreError | None]:
+        gone: list[int] = []
+        fault: StoreError | None = None
         for asset in assets:
-            self._store.retract(asset)
+            try:
+                self._store.retract(asset)
+                gone.append(asset)
+            except StoreError as exc:
+                fault = exc
         self._workers.forget()
-        self._store.empty_trash()
+        try:
+            self._store.empty_trash()
+        except StoreError as exc:
+            fault = exc
+        return gone, fault
 
 
 class Dropper:
@@ -83,8 +100,12 @@ class Dropper:
             seen = self._pulse.beats
             ready, wait_s = self._look(time.monotonic())
             if ready:
-                await self._remover.remove(ready, "not in the plan")
-                continue
+                try:
+                    await self._remover.remove(ready, "not in the plan")
+                    continue
+                except StoreError as exc:
+                    _log.error("assets cannot be removed", why=str(exc))
+                    wait_s = AGAIN_S
             await self._pulse.wait(seen, wait_s)
 
     def _look(self, now_s: float) -> tuple[list[int], float]:

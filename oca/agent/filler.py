@@ -86,7 +86,9 @@ class Filler:
         # Another plan may have come meanwhile. From here to `_adopted` nothing waits, so that what
         # is marked as compared is what was compared.
         plan = holdings.plan or plan
-        work = diff(plan.desired, holdings.held, room_bytes, holdings.banned)
+        # What belongs on a disk that is switched off waits for that.
+        desired = [item for item in plan.desired if not self._store.is_out(item.asset)]
+        work = diff(desired, holdings.held, room_bytes, holdings.banned)
         unwanted = self.queue.replace(work.fetch, gathering)
         holdings.leave(work.drop)
         self.skipped = work.skipped
@@ -186,8 +188,8 @@ class Filler:
             item.put_off(time.monotonic(), exc.quiet, str(exc))
         except OcaError as exc:
             item.put_off(time.monotonic(), False, str(exc))
-            if isinstance(exc, StoreError) and exc.is_disk:
-                self._metrics.disk_refused()
+            if isinstance(exc, StoreError):
+                self._metrics.disk_refused(exc)
             _log.warning("asset failed", asset=number, why=str(exc))
         finally:
             self._running.pop(number, None)

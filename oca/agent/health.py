@@ -20,13 +20,15 @@ DISK_ERRORS_MAX = 10  # within one interval: the disk is going, not hiccupping
 class Readings:
     """One interval. `probe_s`: seconds the workers took to answer, None: they did not;
     `answered`: share of the last probes that were answered; `disk_errors`: reads or writes that
-    a disk refused."""
+    a disk refused; `disks`: share of the disks' space that is in use, and what is wrong there."""
 
     answered: float
     probe_s: float | None
     disk_errors: int
     served_bps: float
     link_bps: float
+    disks: float = 1.0
+    disks_why: str = ""
 
 
 def judge(readings: Readings) -> tuple[float, str]:
@@ -35,6 +37,7 @@ def judge(readings: Readings) -> tuple[float, str]:
         "workers do not answer": readings.answered,
         "workers answer late": 0.5 if (readings.probe_s or 0) > PROBE_SLOW_S else 1.0,
         "a disk refuses": max(0.0, 1 - readings.disk_errors / DISK_ERRORS_MAX),
+        f"disk off: {readings.disks_why}": readings.disks,
     }
     worst = min(parts, key=lambda name: parts[name])
     return (parts[worst], worst) if parts[worst] < 1 else (1.0, "")

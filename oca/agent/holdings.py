@@ -21,6 +21,8 @@ class Holdings:
         self.held: dict[int, Held] = {}
         self.leaving: set[int] = set()
         self.banned: frozenset[int] = frozenset()
+        self.dark: set[str] = set()
+        """Disks (uuid) that are switched off: what is on them is not held."""
         self.plan: Plan | None = None
         self.epoch = ""
         self.removed = 0
@@ -54,7 +56,11 @@ class Holdings:
             self._on_change()
 
     def add(self, asset: int, entry: Held) -> None:
-        """An asset became visible."""
+        """An asset became visible; on a disk that went off meanwhile it is not held."""
+        if entry.disk in self.dark:
+            self.removed += 1
+            self._on_change()
+            return
         self._bytes += entry.bytes - (self.held[asset].bytes if asset in self.held else 0)
         self.held[asset] = entry
         self._on_change()
@@ -67,6 +73,27 @@ class Holdings:
             self._bytes -= entry.bytes
             self.removed += 1
             self._on_change()
+
+    def darken(self, disk: str) -> int:
+        """A disk was switched off: nothing on it is held any more; returns how many assets."""
+        self.dark.add(disk)
+        lost = [asset for asset, entry in self.held.items() if entry.disk == disk]
+        for asset in lost:
+            self._bytes -= self.held.pop(asset).bytes
+            self.leaving.discard(asset)
+        self.removed += len(lost)
+        self._on_change()
+        return len(lost)
+
+    def lighten(self, disk: str, found: Mapping[int, Held]) -> None:
+        """A disk is in use (again), and holds these."""
+        self.dark.discard(disk)
+        for asset, entry in found.items():
+            if asset not in self.held:
+                self.held[asset] = entry
+                self._bytes += entry.bytes
+        self.removed += 1  # the plan is to be compared anew
+        self._on_change()
 
     def leave(self, assets: Iterable[int]) -> None:
         """Exactly these are to leave; who was leaving and is not among them stays."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from aiohttp import web
 from oca.agent.admin import admin_app
 from oca.agent.loops import forever
 from oca.agent.parts import Parts, assemble, loops_of, status
+from oca.agent.pool import Pool
 from oca.config import Config, split_address
 from oca.metrics import WorkersCollector
 from wire.errors import WireError
@@ -33,7 +33,7 @@ _log = get("agent")
 
 async def run(config: Config, stop: asyncio.Event) -> None:
     """Live until `stop`. Raises OcaError when the configuration, key or store cannot be used."""
-    pool = ThreadPoolExecutor(2 * config.fill.assets_parallel, "disk")
+    pool = Pool(2 * config.fill.assets_parallel)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
     async with aiohttp.ClientSession(
         connector=connector, auto_decompress=False, read_bufsize=READ_BUFFER_BYTES
@@ -51,7 +51,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
             await asyncio.gather(*tasks, return_exceptions=True)
             if runner is not None:
                 await runner.cleanup()
-            pool.shutdown(wait=True)
+            pool.shutdown(wait=not (parts.watch and parts.watch.trouble))
 
 
 async def _admin(config: Config, parts: Parts) -> web.AppRunner | None:

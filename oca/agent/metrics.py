@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from oca.partfile import StoreError
 
 
 class Metrics:
@@ -26,7 +30,16 @@ class Metrics:
         self.assets_fetched = self._counter("oca_fill_assets", "Assets fetched and made visible")
         self.assets_dropped = self._counter("oca_fill_dropped", "Assets dropped or purged")
         self.disk_refusals = 0
-        self._store_errors = self._counter("oca_store_errors", "Refusals of a disk")
+        self.on_refusal: Callable[[StoreError], None] = lambda _fault: None
+        self._store_errors = Counter(
+            "oca_store_errors",
+            "Reads and writes that a disk refused: full, io, readonly, gone, other",
+            ("kind",),
+            registry=self.registry,
+        )
+        self.disk_live = Gauge(
+            "oca_disk_live", "1 while a disk is in use", ("path",), registry=self.registry
+        )
         self.loop_faults = Counter(
             "oca_agent_loop_faults",
             "Loops of the agent that failed and were started again",
@@ -49,10 +62,12 @@ class Metrics:
         self.health = self._gauge("oca_health", "1 well … 0 must not serve")
         self.admit = self._gauge("oca_admit", "Share of its normal load that the box wants")
 
-    def disk_refused(self) -> None:
-        """A disk refused to read or write."""
-        self.disk_refusals += 1
-        self._store_errors.inc()
+    def disk_refused(self, fault: StoreError) -> None:
+        """A disk refused to read or write; one that is only full is not ill."""
+        self._store_errors.labels(fault.kind).inc()
+        if fault.is_disk:
+            self.disk_refusals += 1
+        self.on_refusal(fault)
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(name, text, registry=self.registry)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import aiohttp
 import msgspec
 
 from oca.agent import api
+from oca.agent.diskwatch import DiskWatch
 from oca.agent.dropper import Dropper, Purger, Remover
 from oca.agent.events import Events
 from oca.agent.fetch import Fetcher
@@ -24,6 +24,7 @@ from oca.agent.holdings import Holdings
 from oca.agent.loops import Loop, every, when_changed
 from oca.agent.metrics import Metrics
 from oca.agent.outbox import Outbox
+from oca.agent.pool import Pool
 from oca.agent.pulse import Pulse
 from oca.agent.reports import Reporter
 from oca.agent.routes import RoutesFile
@@ -64,10 +65,11 @@ class Parts:
     routes: RoutesFile
     workers: Workers
     store: Store
+    watch: DiskWatch | None
     metrics: Metrics
 
 
-def assemble(config: Config, session: aiohttp.ClientSession, pool: ThreadPoolExecutor) -> Parts:
+def assemble(config: Config, session: aiohttp.ClientSession, pool: Pool) -> Parts:
     """Open store and run folder, and load what earlier lives accepted. Blocks.
 
     Raises OcaError naming what cannot be used.
@@ -77,11 +79,17 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: ThreadPoolExe
     key, keys = own_key(config), plan_keys(config)
     pulse, metrics = Pulse(), Metrics()
     holdings, workers = Holdings(pulse.beat), Workers(run_dir, knobs.site)
-    store = _store(config, run_dir)
+    store, cabinet = _store(config, run_dir)
     holdings.reset(store.recover())
+    watch = None
+    if cabinet is not None:
+        cabinet.keep(store.disks.seats)
+        watch = DiskWatch(store, cabinet, holdings, workers, config.disk, metrics)
     workers.forget()
     outbox = Outbox(run_dir, me, knobs.site, time.time())
     vitals = Vitals(run_dir, _probe_url(config), knobs.link_bps, metrics)
+    if watch is not None:
+        watch.on_judged, watch.on_hang = vitals.note_disks, pool.renew
     routes = RoutesFile(Path(knobs.routes_file) if knobs.routes_file else None)
     events = Events(run_dir, outbox, metrics)
     remover = Remover(store, holdings, workers, metrics)
@@ -105,6 +113,7 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: ThreadPoolExe
         routes=routes,
         workers=workers,
         store=store,
+        watch=watch,
         metrics=metrics,
     )
     parts.follower.load()
@@ -112,11 +121,12 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: ThreadPoolExe
     return parts
 
 
-def _store(config: Config, run_dir: Path) -> Store:
+def _store(config: Config, run_dir: Path) -> tuple[Store, Cabinet | None]:
+    """The origin's tree is not ours to watch: the catalogue made it."""
     if config.role == "origin":
-        return Store(Path(config.store), read_only=True)
+        return Store(Path(config.store), read_only=True), None
     cabinet = Cabinet(config.disk_paths, run_dir, config.id, mounts=config.disks_are_mounts)
-    return Store(cabinet.open())
+    return Store(cabinet.open()), cabinet
 
 
 def loops_of(parts: Parts, config: Config, session: aiohttp.ClientSession) -> dict[str, Loop]:
@@ -140,6 +150,8 @@ def loops_of(parts: Parts, config: Config, session: aiohttp.ClientSession) -> di
             ),
             "inventory": partial(parts.reporter.tell_fill, fill),
         }
+    if parts.watch is not None:
+        loops["disks"] = parts.watch.run
     if config.role == "origin":
         loops["relist"] = every(knobs.heartbeat_s, partial(_relist, parts))
     else:

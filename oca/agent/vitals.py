@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -33,6 +34,8 @@ class Vitals:
         self._before: dict[str, int] | None = None
         self._before_s = 0.0
         self._refusals = 0
+        self._readings_last: Readings | None = None
+        self.disks, self.disks_why = 1.0, ""
         self.taken = False
         self.health, self.why, self.admit = 0.0, "not looked at yet", 1.0
         self.served_bps = self.connections = 0
@@ -57,13 +60,24 @@ class Vitals:
         now_s = time.monotonic()
         readings = self._readings(now, now_s, probes)
         self._before, self._before_s = now, now_s
-        self.health, self.why = judge(readings)
+        self._judge(readings)
         self.admit = next_admit(self.admit, readings)
         self.taken = True
         self.served_bps = int(max(0.0, readings.served_bps))
         self.connections = max(0, now.get(CONNECTIONS_OPEN, 0))
-        self._metrics.health.set(self.health)
         self._metrics.admit.set(self.admit)
+
+    def note_disks(self, share: float, why: str) -> None:
+        """So much of the disks' space is in use; what is wrong with the rest. It counts at once."""
+        self.disks, self.disks_why = share, why
+        if self._readings_last is not None:
+            self._judge(self._readings_last)
+
+    def _judge(self, readings: Readings) -> None:
+        self._readings_last = readings
+        readings = replace(readings, disks=self.disks, disks_why=self.disks_why)
+        self.health, self.why = judge(readings)
+        self._metrics.health.set(self.health)
 
     def _readings(self, now: dict[str, int], now_s: float, probes: list[float | None]) -> Readings:
         answered = [probe_s for probe_s in probes if probe_s is not None]
