@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import click
 
 from oca.cache.simulate import simulate
 from oca.config import AccessLogKnobs, Config, Tls, read, split_address
+from oca.keyring import keygen, sign
+from oca.tokens import read_token_file
 from wire import log
 from wire.errors import OcaError
-from wire.keys import new_private_pem, parse_private_key, public_text
 from wire.knobs import knobs_of
 
 EXAMPLES = """
@@ -23,6 +25,7 @@ EXAMPLES = """
 Examples:
   oca serve --root /srv/video --listen 127.0.0.1:8080
   oca serve --root ~/hls --listen 0.0.0.0:8080 --workers 2 --admin 127.0.0.1:9480
+  oca serve --root ~/hls --token-keys tokens.toml
   oca serve --config /etc/oca/appliance.toml
   curl -r 100-199 http://127.0.0.1:8080/film/seg-1.m4s
 """
@@ -35,6 +38,8 @@ def cli() -> None:
 
 
 cli.add_command(simulate)
+cli.add_command(sign)
+cli.add_command(keygen)
 
 
 @cli.command(epilog=EXAMPLES)
@@ -54,6 +59,11 @@ cli.add_command(simulate)
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="PEM chain.")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its PEM key.")
 @click.option("--one-in", type=click.IntRange(1), default=1, help="Log one answer in so many.")
+@click.option(
+    "--token-keys",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Serve signed URIs only (RFC 9246); FILE says whose. See `oca sign`.",
+)
 def serve(
     root: str | None,
     config_file: str | None,
@@ -64,13 +74,15 @@ def serve(
     one_in: int,
     tls_cert: str | None,
     tls_key: str | None,
+    token_keys: str | None,
 ) -> None:
     """Serve files over HTTP/1.1: a plain folder (--root), or an appliance's store (--config).
 
-    With --root every regular file in the folder is served to everybody, read-only, by its path.
-    Folders are answered 404 (there is no listing and no index page), and so are dot files and
-    links that lead out of the folder. Byte ranges, conditional requests and CORS are right for HLS
-    and DASH players. Port 0 takes any free port and prints it. SIGTERM finishes what is being sent.
+    With --root every regular file in the folder is served to everybody, read-only, by its path;
+    with --token-keys only to those who bring a URI that one of these keys signed. Folders are
+    answered 404 (there is no listing and no index page), and so are dot files and links that lead
+    out of the folder. Byte ranges, conditional requests and CORS are right for HLS and DASH
+    players. Port 0 takes any free port and prints it. SIGTERM finishes what is being sent.
     """
     if (root is None) == (config_file is None):
         raise click.UsageError("say either --root DIR or --config FILE")
@@ -84,27 +96,34 @@ def serve(
         if tls_cert is not None and tls_key is not None:
             args += ["--tls-cert", str(Path(tls_cert).absolute())]
             args += ["--tls-key", str(Path(tls_key).absolute())]
-        _serve_root(args, listen or "127.0.0.1:8080", workers or os.cpu_count() or 1, admin or "")
+        keys = None if token_keys is None else Path(token_keys)
+        at = listen or "127.0.0.1:8080"
+        _serve_root(args, at, workers or os.cpu_count() or 1, admin or "", keys)
     elif config_file is not None:
-        if listen or workers or admin or access_log or tls_cert:
+        if listen or workers or admin or access_log or tls_cert or token_keys:
             raise click.UsageError("with --config, say it in the file: listen, workers, admin, …")
         _serve_config(config_file)
 
 
-def _serve_root(args: list[str], listen: str, workers: int, admin: str) -> None:
+def _serve_root(
+    args: list[str], listen: str, workers: int, admin: str, token_keys: Path | None
+) -> None:
     from oca.crew import Crew
     from oca.settings import FolderSettings
 
     at = split_address(listen, "--listen")
     run_dir = Path(tempfile.mkdtemp(prefix="oca-"))
     try:
-        crew = Crew(run_dir, at, workers, args)
+        settings = FolderSettings(run_dir, token_keys)
+        settings.keep()
+        crew = Crew(run_dir, at, workers, [*args, *settings.args])
         scheme = "https" if "--tls-cert" in args else "http"
+        to_whom = "open to all" if token_keys is None else "signed URIs only"
         click.echo(
             f"oca serves {args[1]} at {scheme}://{crew.shown}/ ({workers} "
-            f"worker{'s' if workers > 1 else ''}, read-only, open to all); Ctrl-C stops"
+            f"worker{'s' if workers > 1 else ''}, read-only, {to_whom}); Ctrl-C stops"
         )
-        crew.run(FolderSettings(), split_address(admin, "--admin") if admin else None)
+        crew.run(settings, split_address(admin, "--admin") if admin else None)
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)
 
@@ -138,33 +157,29 @@ def _config(path: str, name: str | None = None) -> Config:
 def check_config(file: str, quiet: bool) -> None:
     """Read FILE and the keys it names as `serve --config` would; print settings and reasons.
 
-    Exit 0 when it can be used. Secrets (hs256 keys) are not printed.
+    Exit 0 when it can be used. Secrets (shared keys) are not printed.
     """
     from oca.settings import checked
 
     config = checked(Path(file).read_bytes(), file)
     if quiet:
         return
-    shown = {kid: text.partition(":")[0] + ":…" for kid, text in config.token_keys.items()
-             if text.startswith("hs256:")}  # fmt: skip
-    for knob in knobs_of(replace(config, token_keys={**config.token_keys, **shown})):
+    shown = replace(
+        config,
+        token_keys=_shown(config.token_keys, "hs256:"),
+        tokens=replace(config.tokens, client_keys=_shown(config.tokens.client_keys, "")),
+    )
+    for knob in knobs_of(shown):
         click.echo(f"{knob.name} = {knob.value!r}")
         click.echo(f"    {knob.why}")
 
 
-@cli.command()
-@click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--kind", type=click.Choice(["ed25519", "es256"]), default="ed25519")
-def keygen(file: str, kind: str) -> None:
-    """Make a private key in FILE (mode 600), and print its public half for the fleet file."""
-    path = Path(file)
-    if path.exists():
-        raise click.ClickException(f"{file} exists; a key is never overwritten")
-    pem = new_private_pem(kind)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "wb") as out:
-        out.write(pem)
-    click.echo(public_text(parse_private_key(pem, "", file)))
+def _shown(keys: Mapping[str, str], secret: str) -> dict[str, str]:
+    """Keys by kid, of those that begin with `secret` the kind alone."""
+    return {
+        kid: text.partition(":")[0] + ":…" if text.startswith(secret) else text
+        for kid, text in keys.items()
+    }
 
 
 @cli.command(hidden=True)
@@ -178,6 +193,7 @@ def keygen(file: str, kind: str) -> None:
 @click.option("--tls-cert", default="")
 @click.option("--tls-key", default="")
 @click.option("--one-in", type=int, default=1)
+@click.option("--token-keys")
 @click.option("--config", "config_file")
 @click.option("--as", "name", help="What to call the configuration, and where its paths start.")
 def worker(
@@ -191,6 +207,7 @@ def worker(
     tls_cert: str,
     tls_key: str,
     one_in: int,
+    token_keys: str | None,
     config_file: str | None,
     name: str | None,
 ) -> None:
@@ -204,7 +221,11 @@ def worker(
         run_appliance(config, post)
     elif root is not None:
         log.configure(f"oca worker {index}")
-        run_folder(root, post, AccessLogKnobs(access_log, one_in), Tls(tls_cert, tls_key))
+        rules = None
+        if token_keys is not None:
+            rules = read_token_file(Path(token_keys).read_bytes(), token_keys)
+        access, tls = AccessLogKnobs(access_log, one_in), Tls(tls_cert, tls_key)
+        run_folder(root, post, access, tls, rules)
 
 
 @cli.command(hidden=True)

@@ -12,9 +12,10 @@ from typing import Literal
 from oca.agent.knobs import Agent, Fill
 from oca.agent.window import parse_window
 from oca.seats import DISKS_MAX
+from oca.tokens import Tokens, verify_keys
 from wire.errors import WireError
 from wire.ids import ApplianceId
-from wire.keys import VerifyKey, parse_verify_key
+from wire.keys import VerifyKey
 from wire.knobs import knob, read_config, required
 
 
@@ -184,6 +185,7 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     tls: Tls = field(default_factory=Tls)
+    tokens: Tokens = field(default_factory=Tokens)
     pacing: Pacing = field(default_factory=Pacing)
     access_log: AccessLogKnobs = field(default_factory=AccessLogKnobs)
     disk: DiskKnobs = field(default_factory=DiskKnobs)
@@ -208,10 +210,7 @@ class Config:
 
     def verify_keys(self) -> dict[str, VerifyKey]:
         """The keys that may have signed a URL, by kid; raises WireError naming the bad one."""
-        return {
-            kid: parse_verify_key(text, f"token_keys.{kid}")
-            for kid, text in self.token_keys.items()
-        }
+        return verify_keys(self.token_keys)
 
 
 def read(raw: bytes, what: str) -> Config:
@@ -224,7 +223,7 @@ def read(raw: bytes, what: str) -> Config:
         text = getattr(config, name)
         if text or name == "listen":
             split_address(text, f"{what}: {name}")
-    config.verify_keys()
+    _check_tokens(config, what)
     parse_window(config.fill.window, f"{what}: fill.window")
     _check_disks(config, what)
     folder = PurePath(what).parent
@@ -249,6 +248,15 @@ def _check_disks(config: Config, what: str) -> None:
         raise WireError(what, "disks", f"each disk once, at most {DISKS_MAX}")
     if config.disks and config.role == "origin":
         raise WireError(what, "disks", "the origin's tree is one folder: `store`")
+
+
+def _check_tokens(config: Config, what: str) -> None:
+    config.verify_keys()
+    config.tokens.policy()
+    shared = [kid for kid, text in config.token_keys.items() if text.startswith("hs256:")]
+    if shared and config.agent.key_file:
+        detail = "a secret signs as well as it verifies: a box of a fleet holds public keys only"
+        raise WireError(what, f"token_keys.{shared[0]}", detail, hint="es256:… or ed25519:…")
 
 
 def _tls(config: Config, folder: PurePath, what: str) -> Tls:

@@ -193,7 +193,8 @@ def _refusal(request: Request, status: int, extra: bytes = b"") -> Plan:
 
 def _with_cookie(facts: Facts, cookie: bytes) -> Facts:
     """The next token of a chain goes with the file, to this client and into no shared cache."""
-    lines = facts.lines.replace(b"Cache-Control: public", b"Cache-Control: private", 1)
+    lines = facts.lines.replace(b"Cache-Control: public, ", b"Cache-Control: ", 1)
+    lines = lines.replace(b"Cache-Control: ", b"Cache-Control: private, ", 1)
     return msgspec.structs.replace(facts, lines=lines + b"Set-Cookie: " + cookie + b"\r\n")
 
 

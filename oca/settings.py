@@ -10,6 +10,7 @@ from pathlib import Path
 
 from oca.agent.parts import own_key, plan_keys
 from oca.config import Config, Timeouts, read
+from oca.tokens import read_token_file
 from wire.durable import write_durably
 from wire.errors import WireError
 
@@ -31,15 +32,42 @@ def checked(raw: bytes, what: str) -> Config:
 
 
 class FolderSettings:
-    """`oca serve --root`: there is nothing to change, a reload starts fresh workers."""
+    """`oca serve --root`: a reload takes up the file of token keys, if there is one."""
 
     drain_s = Timeouts().drain_s
 
+    def __init__(self, run_dir: Path, token_keys: Path | None = None) -> None:
+        """Read and check the keys; nothing is written before `keep`. Raises WireError."""
+        self._path, self._accepted = token_keys, run_dir / ACCEPTED_FILE
+        self._raw = self._before = b"" if token_keys is None else _checked_keys(token_keys)
+
+    @property
+    def args(self) -> list[str]:
+        """What tells a worker to read the accepted copy."""
+        return [] if self._path is None else ["--token-keys", str(self._accepted)]
+
+    def keep(self) -> None:
+        """Write the accepted copy; readable by us alone."""
+        if self._path is not None:
+            write_durably(self._accepted, self._raw, 0o600)
+
     def renew(self) -> None:
-        """Nothing."""
+        """Accept the operator's file as it is now; raises WireError when it cannot be used."""
+        if self._path is not None:
+            fresh = _checked_keys(self._path)
+            self._before, self._raw = self._raw, fresh
+            self.keep()
 
     def revert(self) -> None:
-        """Nothing."""
+        """Back to the copy before."""
+        self._raw = self._before
+        self.keep()
+
+
+def _checked_keys(path: Path) -> bytes:
+    raw = path.read_bytes()
+    read_token_file(raw, str(path))
+    return raw
 
 
 class FileSettings:

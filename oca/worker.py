@@ -33,8 +33,10 @@ from oca.service import Service
 from oca.state import PEERS_FILE, Peers, read_peers
 from oca.store import Store
 from oca.tls import Certificates, Files, why_no_ktls
+from oca.tokens import TokenRules
 from wire.errors import WireError
 from wire.log import get
+from wire.token import Proven
 
 ORPHANED = 3
 """Exit status of a worker whose supervisor died."""
@@ -55,11 +57,19 @@ class Post:
     run_dir: Path
 
 
-def run_folder(root: str, post: Post, access_log: AccessLogKnobs, tls: Tls) -> None:
-    """Serve a plain folder to everybody until SIGTERM. Raises WireError for bad certificates."""
+def run_folder(
+    root: str,
+    post: Post,
+    access_log: AccessLogKnobs,
+    tls: Tls,
+    rules: TokenRules | None = None,
+) -> None:
+    """Serve a plain folder until SIGTERM, to everybody or by signed URIs. Raises WireError for bad
+    certificates."""
     limits = Limits()
     files = FolderFiles(root, limits.open_files, limits.memory_files_bytes)
-    service = Service(files, _boundary())
+    gate = None if rules is None else _folder_gate(rules, "https" if tls.cert else "http", limits)
+    service = Service(files, _boundary(), gate)
     _run(_serve(post, service, Timeouts(), limits, access_log, tls))
 
 
@@ -90,6 +100,24 @@ def _peers(run_dir: Path) -> Peers:
         return Peers()
 
 
+def _folder_gate(rules: TokenRules, scheme: str, limits: Limits) -> Gate:
+    return Gate(
+        audience="",
+        scheme=scheme,
+        token_keys=rules.keys,
+        peers=Peers(),
+        anybody=True,
+        remembered_max=limits.tokens,
+        policy=rules.policy,
+        on_proven=_note_token,
+    )
+
+
+def _note_token(proven: Proven) -> None:
+    """Its id is logged and not enforced: a token serves many ranges of many files."""
+    _log.debug("token", jti=proven.token.jti, kid=proven.kid, iss=proven.token.iss)
+
+
 def _gate(config: Config, peers: Peers) -> Gate:
     return Gate(
         audience=config.id,
@@ -98,6 +126,8 @@ def _gate(config: Config, peers: Peers) -> Gate:
         peers=peers,
         anybody=config.serves_anybody,
         remembered_max=config.limits.tokens,
+        policy=config.tokens.policy([config.id]),
+        on_proven=_note_token,
     )
 
 
@@ -183,7 +213,7 @@ def _hold_counters(post: Post) -> int:
 def _reload(config: Config | None, run_dir: Path, service: Service) -> None:
     """The generation rose: take up the agent's rules; bad ones leave the old in force."""
     if config is None:
-        service.replace_gate(None)
+        service.forget_files()
         return
     try:
         service.replace_gate(_gate(config, _peers(run_dir)))

@@ -9,6 +9,7 @@ leeway (§2.1.4–5). A claim that we cannot honour is refused, never ignored.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -29,8 +30,8 @@ from wire.tokenuri import PACKAGE, signed_folder, split_path
 
 __all__ = [
     "PACKAGE", "PATTERN_CHARS_MAX", "TOKEN_BYTES_MAX", "Policy", "Proven", "Refusal", "Token",
-    "TokenError", "allows_uri", "examine", "mint", "renewed", "scope_of", "signed_folder",
-    "split_path", "verify",
+    "TokenError", "allows_uri", "examine", "folder_scope", "hash_scope", "mint", "renewed",
+    "scope_of", "signed_folder", "split_path", "verify",
 ]  # fmt: skip
 
 TOKEN_BYTES_MAX = 4096  # it travels in a path; ours have ~400 bytes
@@ -41,6 +42,7 @@ _HASHES = {"sha-256": ("sha256", 32), "sha-256-128": ("sha256", 16), "sha-384": 
            "sha-512": ("sha512", 64)}  # fmt: skip
 """RFC 6920 §9.4: name → function, bytes kept. Shorter ones can be met by trying."""
 
+_SPECIAL = re.compile(r"([.\[\]{}()*+?^$|\\])")  # of an extended regular expression
 _KNOWN = {"cdniv", "cdnicrit", "cdniip", "cdniuc", "cdniets", "cdnistt", "cdnistd", "iss", "sub",
           "aud", "exp", "nbf", "iat", "jti", "home"}  # fmt: skip
 
@@ -131,6 +133,18 @@ def scope_of(assets: Iterable[int]) -> str:
     """
     ids = "|".join(str(asset) for asset in sorted(assets))
     return f"regex:^https?://[^/]+/a/({ids})/[^?#]*([?][^#]*)?$"
+
+
+def folder_scope(uri: str) -> str:
+    """The `cdniuc` of every file in the folder of this URI and below, by http or https."""
+    _, _, rest = uri.partition("?")[0].partition("://")
+    folder = _SPECIAL.sub(r"\\\1", rest.rpartition("/")[0])
+    return f"regex:^https?://{folder}/[^?#]*([?][^#]*)?$"
+
+
+def hash_scope(uri: str) -> str:
+    """The `cdniuc` of this one URI in normal form, its query included (RFC 6920 §5)."""
+    return "hash:sha-256;" + b64url(hashlib.sha256(uri.encode()).digest())
 
 
 def mint(token: Token, key: SigningKey) -> str:

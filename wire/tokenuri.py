@@ -49,6 +49,18 @@ def signed_folder(base_url: str, asset: int, package: str) -> str:
     return f"{base_url}/a/{asset};{PACKAGE}={package}/"
 
 
+def signed_uri(uri: str, package: str, *, in_folder: bool) -> str:
+    """A URI with its token: in the folder part, where relative URIs inherit it, or in the query.
+
+    A file at the top has no folder part that could carry it.
+    """
+    path, mark, query = uri.partition("?")
+    folder, _, name = path.rpartition("/")
+    if in_folder and folder.count("/") > 2:
+        return f"{folder};{PACKAGE}={package}/{name}{mark}{query}"
+    return f"{path}?{query}{'&' if query else ''}{PACKAGE}={package}"
+
+
 def normal_uri(scheme: str, authority: str, path: str, query: str | None) -> str:
     """The normal form (RFC 3986 §6.2.2–3, RFC 9110 §4.2.3) of a URI whose token was taken out.
 
