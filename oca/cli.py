@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from oca.cache.simulate import simulate
-from oca.config import AccessLogKnobs, Config, Tls, read, split_address
+from oca.config import AccessLogKnobs, Config, Pacing, Tls, read, split_address
 from oca.keyring import keygen, sign
 from oca.tokens import read_token_file
 from wire import log
@@ -59,6 +59,8 @@ cli.add_command(keygen)
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="PEM chain.")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its PEM key.")
 @click.option("--one-in", type=click.IntRange(1), default=1, help="Log one answer in so many.")
+@click.option("--pace-bps", type=click.IntRange(10_000), help="Bits per second of every answer.")
+@click.option("--pace-by-player", is_flag=True, help="Obey players' `rtp` (CMCD) and `Pace-Bps`.")
 @click.option(
     "--token-keys",
     type=click.Path(exists=True, dir_okay=False),
@@ -74,6 +76,8 @@ def serve(
     one_in: int,
     tls_cert: str | None,
     tls_key: str | None,
+    pace_bps: int | None,
+    pace_by_player: bool,
     token_keys: str | None,
 ) -> None:
     """Serve files over HTTP/1.1: a plain folder (--root), or an appliance's store (--config).
@@ -96,11 +100,16 @@ def serve(
         if tls_cert is not None and tls_key is not None:
             args += ["--tls-cert", str(Path(tls_cert).absolute())]
             args += ["--tls-key", str(Path(tls_key).absolute())]
+        if pace_bps:
+            args += ["--pace-bps", str(pace_bps)]
+        if pace_by_player:
+            args += ["--pace-by-player"]
         keys = None if token_keys is None else Path(token_keys)
         at = listen or "127.0.0.1:8080"
         _serve_root(args, at, workers or os.cpu_count() or 1, admin or "", keys)
     elif config_file is not None:
-        if listen or workers or admin or access_log or tls_cert or token_keys:
+        said = (listen, workers, admin, access_log, tls_cert, pace_bps, pace_by_player, token_keys)
+        if any(said):
             raise click.UsageError("with --config, say it in the file: listen, workers, admin, …")
         _serve_config(config_file)
 
@@ -193,6 +202,8 @@ def _shown(keys: Mapping[str, str], secret: str) -> dict[str, str]:
 @click.option("--tls-cert", default="")
 @click.option("--tls-key", default="")
 @click.option("--one-in", type=int, default=1)
+@click.option("--pace-bps", type=int, default=0)
+@click.option("--pace-by-player", is_flag=True)
 @click.option("--token-keys")
 @click.option("--config", "config_file")
 @click.option("--as", "name", help="What to call the configuration, and where its paths start.")
@@ -207,6 +218,8 @@ def worker(
     tls_cert: str,
     tls_key: str,
     one_in: int,
+    pace_bps: int,
+    pace_by_player: bool,
     token_keys: str | None,
     config_file: str | None,
     name: str | None,
@@ -225,7 +238,7 @@ def worker(
         if token_keys is not None:
             rules = read_token_file(Path(token_keys).read_bytes(), token_keys)
         access, tls = AccessLogKnobs(access_log, one_in), Tls(tls_cert, tls_key)
-        run_folder(root, post, access, tls, rules)
+        run_folder(root, post, access, tls, Pacing(pace_bps, pace_by_player), rules)
 
 
 @cli.command(hidden=True)

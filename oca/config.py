@@ -83,7 +83,7 @@ class Pacing:
     rate_bps: int = knob(
         0, low=0, high=30_000_000_000, why="Of every answer, bits per second; 0: as fast as it can."
     )
-    by_player: bool = knob(False, why="Obey a player's `rtp` (CMCD), within the bounds below.")
+    by_player: bool = knob(False, why="Obey `rtp` (CMCD) or `Pace-Bps`, within the bounds below.")
     lowest_bps: int = knob(
         1_000_000, low=10_000, high=30_000_000_000, why="Below it a player starves by mistake."
     )

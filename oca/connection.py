@@ -8,12 +8,12 @@ are read and answers sent (oca.outflow). An idle one has ~1 kB in Python.
 from __future__ import annotations
 
 import socket
-import struct
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from oca.http.body import Chunked, Sized
+from oca.http.cmcd import cmcd_of
 from oca.http.errors import RequestError
 from oca.http.head import Fields, Line, take_head
 from oca.http.respond import CONTINUE, closes, refuse
@@ -22,9 +22,11 @@ from oca.outflow import DiskError, Sent, ShortFileError
 from oca.pacing import UNPACED, pace_bps
 from oca.peer import Peer
 from oca.phases import Phase
+from oca.player import Player
 from oca.quick import answer_at_once
 from oca.reasons import REFUSAL_SLOT, SLOT, Close
 from oca.service import Reply, Request
+from oca.tcpinfo import set_pace
 from wire.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -37,8 +39,6 @@ PIPELINE_TURN_MAX = 16  # answers in one go before others have their turn
 _REQUESTS = SLOT["oca_requests_total"]
 _COLD_OPENS = SLOT["oca_cold_opens_total"]
 _COLD_READS = SLOT["oca_cold_reads_total"]
-_SO_MAX_PACING_RATE = 47  # asm-generic/socket.h: bytes per second; TCP paces itself without fq
-_UNPACED_RATE = 0xFFFFFFFF
 _BROKEN_HEAD = Line("HEAD", b"/", None, None, 1)  # its head could not be read, but no body is due
 
 
@@ -50,6 +50,7 @@ class Connection(Peer):
         "_body",
         "_inside",
         "_pace_bps",
+        "_player",
         "_request",
         "_seen",
         "granted",
@@ -64,6 +65,7 @@ class Connection(Peer):
         self._request: tuple[bytes, Line, Fields] | None = None
         self._absent: frozenset[bytes] = frozenset()
         self._pace_bps = UNPACED
+        self._player: Player | None = None
         self._look_up_place()
 
     def _look_up_place(self) -> None:
@@ -219,13 +221,17 @@ class Connection(Peer):
             tick_s=server.poller.now_s,
             absent=self._absent,
         )
+        said = cmcd_of(line, fields)
+        player = None if said is None else self._listen()
         if server.pacing.is_on:
-            self._pace(pace_bps(server.pacing, line, fields))
+            self._pace(pace_bps(server.pacing, said, fields))
         try:
             reply = server.service.answer(request)
         except Cold as cold:
             self._await_file(cold)
             return
+        if player is not None and said is not None:
+            reply = player.answered(said, reply, int(request.now_s // 60))
         if reply.refused:
             server.metrics[REFUSAL_SLOT[reply.refused]] += 1
             server.on_refused(self.address, line, reply.refused)
@@ -258,12 +264,18 @@ class Connection(Peer):
         except Exception:
             self._fail()
 
+    def _listen(self) -> Player:
+        """Its player speaks: measure how the answers before went."""
+        if self._player is None:
+            self._player = Player(self.server, self.sock)
+        self._player.measure(self._pace_bps)
+        return self._player
+
     def _pace(self, rate_bps: int) -> None:
         """From this answer on; the one before may have gone at another rate."""
         if rate_bps != self._pace_bps:
             self._pace_bps = rate_bps
-            rate = struct.pack("I", min(rate_bps // 8, _UNPACED_RATE - 1) or _UNPACED_RATE)
-            self.sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, rate)
+            set_pace(self.sock, rate_bps)
 
     def _reject(self, status: int, reason: Close) -> None:
         """An error answer after which nothing more of this peer is read."""
@@ -326,6 +338,8 @@ class Connection(Peer):
 
     def _on_sent(self) -> None:
         """The kernel has the whole answer."""
+        if self._player is not None:
+            self._player.sent(self.server.poller.now_s)
         if self._close is not None:
             self._linger()
             return

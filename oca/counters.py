@@ -65,7 +65,7 @@ class CounterFileError(Exception):
     """A file in the run folder is not a counter file of ours, or is cut off."""
 
 
-def _reserve(path: Path, content: bytes, size_bytes: int) -> None:
+def reserve(path: Path, content: bytes, size_bytes: int) -> None:
     """Make `path` of `size_bytes` that begins with `content`; it appears whole, by rename."""
     temp = path.with_name(path.name + ".new")
     fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -77,8 +77,8 @@ def _reserve(path: Path, content: bytes, size_bytes: int) -> None:
     temp.replace(path)
 
 
-def _map(path: Path, *, write: bool) -> mmap.mmap:
-    """Map all of `path`; the descriptor is not kept."""
+def map_file(path: Path, *, write: bool) -> mmap.mmap:
+    """Map all of `path`; the descriptor is not kept. Raises CounterFileError when it is empty."""
     fd = os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC)
     try:
         access = mmap.ACCESS_WRITE if write else mmap.ACCESS_READ
@@ -99,7 +99,7 @@ def _names_block(names: tuple[str, ...]) -> bytes:
 
 def read_metrics(path: Path) -> dict[str, int]:
     """Every sample of one worker: name → value. Raises CounterFileError when the file is torn."""
-    with _map(path, write=False) as mapping:
+    with map_file(path, write=False) as mapping:
         words = memoryview(mapping)[:METRICS_HEADER_BYTES].cast("Q")
         names_bytes, slots = words[1], words[2]
         words.release()
@@ -129,8 +129,8 @@ def open_metrics(run_dir: Path, worker: int) -> memoryview:
         header = METRICS_MAGIC + b"".join(
             n.to_bytes(8, "little") for n in (len(names), len(SLOT_NAMES), 0)
         )
-        _reserve(path, header + names, METRICS_HEADER_BYTES + len(names) + 8 * len(SLOT_NAMES))
-    mapping = _map(path, write=True)
+        reserve(path, header + names, METRICS_HEADER_BYTES + len(names) + 8 * len(SLOT_NAMES))
+    mapping = map_file(path, write=True)
     start = len(mapping) - 8 * len(SLOT_NAMES)
     slots = memoryview(mapping)[start:].cast("q")
     for i, name in enumerate(SLOT_NAMES):
@@ -141,7 +141,7 @@ def open_metrics(run_dir: Path, worker: int) -> memoryview:
 def nobody_connected(run_dir: Path, worker: int) -> None:
     """Say that a worker whose process is gone has no open connections, however it ended."""
     try:
-        with _map(run_dir / f"metrics-{worker}.map", write=True) as mapping:
+        with map_file(run_dir / f"metrics-{worker}.map", write=True) as mapping:
             start = len(mapping) - 8 * len(SLOT_NAMES)
             names = _names_block(SLOT_NAMES)
             if mapping[METRICS_HEADER_BYTES:start] == names:
@@ -211,7 +211,7 @@ class Demand:
         numbers = (ROW_BYTES, self._rows, 0, 0, 0)
         header = DEMAND_MAGIC + b"".join(n.to_bytes(8, "little") for n in numbers) + os.urandom(16)
         path = self._run_dir / f"demand-{self._worker}-{number}.map"
-        _reserve(path, header, DEMAND_HEADER_BYTES + self._rows * ROW_BYTES)
+        reserve(path, header, DEMAND_HEADER_BYTES + self._rows * ROW_BYTES)
         self._number = number
         self._open(path)
         self._place = {}
@@ -229,14 +229,14 @@ class Demand:
         return True
 
     def _open(self, path: Path) -> None:
-        self._mapping = _map(path, write=True)
+        self._mapping = map_file(path, write=True)
         self._words = memoryview(self._mapping).cast("Q")
         self._bytes = memoryview(self._mapping).cast("q")
 
 
 def _seal(path: Path) -> None:
     try:
-        with _map(path, write=True) as mapping:
+        with map_file(path, write=True) as mapping:
             if len(mapping) >= DEMAND_HEADER_BYTES:
                 mapping[8 * _SEALED] = 1
     except (CounterFileError, FileNotFoundError):
@@ -268,7 +268,7 @@ def read_table(path: Path) -> Table:
     name = _DEMAND_NAME.match(path.name)
     if name is None:
         raise CounterFileError(f"{path}: not a demand table's name")
-    with _map(path, write=False) as mapping:
+    with map_file(path, write=False) as mapping:
         if len(mapping) < DEMAND_HEADER_BYTES or mapping[:8] != DEMAND_MAGIC:
             raise CounterFileError(f"{path}: not a demand table")
         with memoryview(mapping) as view, view[:DEMAND_HEADER_BYTES].cast("Q") as words:
@@ -314,8 +314,8 @@ class Generation:
         """Map the word in `run_dir`, made (as 1) when it is not there yet."""
         path = run_dir / GENERATION_FILE
         if not path.exists():
-            _reserve(path, (1).to_bytes(8, "little"), 8)
-        self.words = memoryview(_map(path, write=True)).cast("Q")
+            reserve(path, (1).to_bytes(8, "little"), 8)
+        self.words = memoryview(map_file(path, write=True)).cast("Q")
         """Element 0 is the word; the hot path compares it without a call."""
 
     @property

@@ -6,11 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from oca.counters import CounterFileError, metrics_files, read_metrics
-from oca.reasons import CONNECTIONS_OPEN
+from oca.reasons import BUFFER, CONNECTIONS_OPEN, THROUGHPUT
+
+HISTOGRAMS = (THROUGHPUT, BUFFER)
 
 HELP = {
     "oca_requests_total": "Requests read whole",
@@ -23,6 +30,12 @@ HELP = {
     "oca_cold_reads_total": "Spans of files that a thread read from the disk before they were sent",
     "oca_connections_total": "Connections accepted",
     CONNECTIONS_OPEN: "Connections open now",
+    "oca_cmcd_requests_total": "Granted requests of players that speak CMCD",
+    "oca_cmcd_starved_total": "Of those, after the player's buffer ran dry (bs)",
+    "oca_cmcd_startups_total": "Of those, urgent: start, seek or after a stall (su)",
+    "oca_cmcd_late_total": "Of those, sent after the player's deadline (dl)",
+    THROUGHPUT: "Throughput that players measured (mtp), kb/s",
+    BUFFER: "What players had in their buffer when they asked (bl), ms",
     "oca_responses_total": "Answers, by class of status",
     "oca_closes_total": "Ends of connections, by reason",
     "oca_refusals_total": "403 answers, by reason",
@@ -52,8 +65,11 @@ class WorkersCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """One family per name, its labels as counted."""
         families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
-        for sample, value in totals(self._run_dir).items():
+        samples = totals(self._run_dir)
+        for sample, value in samples.items():
             name, _, label = sample.rstrip("}").partition("{")
+            if name.startswith(HISTOGRAMS):
+                continue
             key, _, text = label.partition("=")
             family = families.get(name)
             if family is None:
@@ -61,7 +77,20 @@ class WorkersCollector(Collector):
                 family = kind(name, HELP.get(name, name), labels=[key] if key else [])
                 families[name] = family
             family.add_metric([text.strip('"')] if key else [], value)
-        return families.values()
+        return [*families.values(), *(_histogram(name, samples) for name in HISTOGRAMS)]
+
+
+def _histogram(name: str, samples: dict[str, int]) -> HistogramMetricFamily:
+    """The family of one histogram: buckets as Prometheus has them, each with all below it."""
+    buckets, total, start = [], 0, f'{name}_bucket{{le="'
+    for sample, value in samples.items():
+        if sample.startswith(start):
+            total += value
+            buckets.append((sample[len(start) : -2], float(total)))
+    family = HistogramMetricFamily(name, HELP[name])
+    if buckets:
+        family.add_metric([], buckets, samples.get(f"{name}_sum", 0))
+    return family
 
 
 def metrics_text(run_dir: Path) -> bytes:

@@ -49,6 +49,18 @@ REFUSALS: tuple[str, ...] = (*(r.value for r in TokenRefusal), *(r.value for r i
 RESPONSE_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 CONNECTIONS_OPEN = "oca_connections_open"
 
+THROUGHPUT = "oca_cmcd_throughput_kbps"
+THROUGHPUT_KBPS = (500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000)
+BUFFER = "oca_cmcd_buffer_ms"
+BUFFER_MS = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000)
+
+
+def _histogram(name: str, bounds: tuple[int, ...]) -> tuple[str, ...]:
+    """A slot for what fell into each bucket alone, one for what is above all, one for the sum."""
+    edges = (*map(str, bounds), "+Inf")
+    return (*(f'{name}_bucket{{le="{edge}"}}' for edge in edges), f"{name}_sum")
+
+
 SLOT_NAMES: tuple[str, ...] = (
     "oca_requests_total",
     "oca_body_bytes_total",
@@ -60,6 +72,12 @@ SLOT_NAMES: tuple[str, ...] = (
     "oca_cold_reads_total",
     "oca_connections_total",
     CONNECTIONS_OPEN,
+    "oca_cmcd_requests_total",
+    "oca_cmcd_starved_total",
+    "oca_cmcd_startups_total",
+    "oca_cmcd_late_total",
+    *_histogram(THROUGHPUT, THROUGHPUT_KBPS),
+    *_histogram(BUFFER, BUFFER_MS),
     *(f'oca_responses_total{{class="{c}"}}' for c in RESPONSE_CLASSES),
     *(f'oca_closes_total{{reason="{r.value}"}}' for r in Close),
     *(f'oca_refusals_total{{reason="{r}"}}' for r in REFUSALS),

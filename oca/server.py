@@ -23,6 +23,7 @@ from oca.http.dates import http_date
 from oca.http.head import Line
 from oca.http.respond import refuse, start_of
 from oca.peer import Peer
+from oca.playback import Playback, Ring
 from oca.poller import Loop
 from oca.prefixes import address_of
 from oca.reasons import CLASS_SLOT, CLOSE_SLOT, CONNECTIONS_OPEN, SLOT, Close
@@ -67,9 +68,12 @@ class Server:
         access: AccessLog | None = None,
         tls: Certificates | None = None,
         pacing: Pacing | None = None,
+        name: str = "oca",
+        ring: Ring | None = None,
     ) -> None:
         """`metrics` are this worker's slots; `word` is the generation word, and `reload` is called
-        when it rose, before the next answer."""
+        when it rose, before the next answer. `name` is what players are told, `ring` where what
+        they say is kept."""
         self._listener, self.service, self.metrics = listener, service, metrics
         self.timeouts, self.limits, self.demand = timeouts, limits, demand
         self.word = memoryview(bytes(8)).cast("Q") if word is None else word
@@ -79,6 +83,7 @@ class Server:
         self.access = access
         self._tls = tls
         self.pacing = pacing or Pacing()
+        self.name, self.playback = name, Playback(metrics, ring)
         self.count = demand.add if demand is not None else _uncounted
         self.draining = False
         self.idle_s = timeouts.idle_s

@@ -21,11 +21,13 @@ from pathlib import Path
 
 from oca.access import Gate
 from oca.accesslog import AccessLog
-from oca.config import AccessLogKnobs, Config, Limits, Timeouts, Tls
+from oca.coming import Coming
+from oca.config import AccessLogKnobs, Config, Limits, Pacing, Timeouts, Tls
 from oca.counters import Demand, Generation, open_metrics
 from oca.disks import ToldDisks
 from oca.files import FolderFiles, Shelf, StoreFiles
 from oca.place import BEAT_S
+from oca.playback import Ring
 from oca.poller import Loop
 from oca.reasons import SLOT
 from oca.server import Server
@@ -62,6 +64,7 @@ def run_folder(
     post: Post,
     access_log: AccessLogKnobs,
     tls: Tls,
+    pacing: Pacing,
     rules: TokenRules | None = None,
 ) -> None:
     """Serve a plain folder until SIGTERM, to everybody or by signed URIs. Raises WireError for bad
@@ -70,7 +73,7 @@ def run_folder(
     files = FolderFiles(root, limits.open_files, limits.memory_files_bytes)
     gate = None if rules is None else _folder_gate(rules, "https" if tls.cert else "http", limits)
     service = Service(files, _boundary(), gate)
-    _run(_serve(post, service, Timeouts(), limits, access_log, tls))
+    _run(_serve(post, service, Timeouts(), limits, access_log, tls, pacing))
 
 
 def run_appliance(config: Config, post: Post) -> None:
@@ -80,7 +83,9 @@ def run_appliance(config: Config, post: Post) -> None:
     files: Shelf = StoreFiles(store, config.id, limits.open_files, limits.memory_files_bytes)
     gate = _gate(config, _peers(post.run_dir))
     service = Service(files, _boundary(), gate)
-    _run(_serve(post, service, config.timeouts, limits, config.access_log, config.tls, config))
+    service.coming = Coming(post.run_dir).has
+    knobs = (config.timeouts, limits, config.access_log, config.tls, config.pacing)
+    _run(_serve(post, service, *knobs, config))
 
 
 def _run(life: Coroutine[None, None, None]) -> None:
@@ -138,6 +143,7 @@ async def _serve(
     limits: Limits,
     access_log: AccessLogKnobs,
     tls: Tls,
+    pacing: Pacing,
     config: Config | None = None,
 ) -> None:
     """start → serve → drain → stop."""
@@ -162,7 +168,9 @@ async def _serve(
         reload=lambda: _reload(config, post.run_dir, service),
         access=access,
         tls=_certificates(tls),
-        pacing=config.pacing if config is not None else None,
+        pacing=pacing,
+        name=config.id if config is not None else "oca",
+        ring=Ring(post.run_dir, post.index) if config is not None else None,
     )
     _settle()
     server.start()

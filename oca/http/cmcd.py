@@ -79,7 +79,9 @@ def cmcd_of(line: Line, fields: Fields) -> Cmcd | None:
     """What the request carries, in headers or in the query argument `CMCD`; None for nothing."""
     if fields.cmcd:
         return parse_cmcd(b",".join(fields.cmcd))
-    for argument in (line.query or b"").split(b"&"):
+    if line.query is None:
+        return None
+    for argument in line.query.split(b"&"):
         if argument.startswith(b"CMCD="):
             return parse_cmcd(unquote_to_bytes(argument[5:]))
     return None

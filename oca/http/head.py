@@ -80,6 +80,7 @@ class Fields(msgspec.Struct, frozen=True):
     cookie: bytes | None = None
     asked_headers: bytes | None = None
     cmcd: tuple[bytes, ...] = ()
+    pace: bytes | None = None
     plain: bool = True
 
 
@@ -118,7 +119,8 @@ def read_line(raw: bytes) -> Line:
     line = _lines.get(raw)
     if line is None:
         line = _parse_line(raw)
-        _remember(_lines, raw, line)
+        if line.query is None or b"CMCD=" not in line.query:
+            _remember(_lines, raw, line)
     return line
 
 
@@ -127,7 +129,8 @@ def read_fields(raw: bytes) -> Fields:
     fields = remembered_blocks.get(raw)
     if fields is None:
         fields = _parse_block(raw)
-        _remember(remembered_blocks, raw, fields)
+        if not fields.cmcd:  # new with every request: it would only push out what comes again
+            _remember(remembered_blocks, raw, fields)
     return fields
 
 
@@ -238,7 +241,8 @@ def _split_block(raw: bytes) -> dict[bytes, list[bytes]]:
         field = _fields.get(line)
         if field is None:
             field = _parse_field(line)
-            _remember(_fields, line, field)
+            if field[0] not in _CMCD:
+                _remember(_fields, line, field)
         found.setdefault(field[0], []).append(field[1])
     return found
 
@@ -270,14 +274,20 @@ def _parse_block(raw: bytes) -> Fields:
         cookie=_joined(found, b"cookie", b"; "),
         asked_headers=_joined(found, b"access-control-request-headers"),
         cmcd=tuple(v for name in _CMCD if name in found for v in found[name]),
+        pace=_joined(found, PACE),
         plain=not (_TELLING & found.keys()) and not options - {b"keep-alive"},
     )
 
 
+PACE = b"pace-bps"
 _SINGLE = (b"range", b"if-modified-since", b"if-unmodified-since", b"if-range", b"authorization")
 _CMCD = (b"cmcd-object", b"cmcd-request", b"cmcd-session", b"cmcd-status")
 _TELLING = frozenset(
-    {*_SINGLE, b"if-match", b"if-none-match", b"expect", b"content-length", b"transfer-encoding"}
+    {
+        *_SINGLE,
+        *_CMCD,  # it is answered with what the server knows of the path
+        *(b"if-match", b"if-none-match", b"expect", b"content-length", b"transfer-encoding"),
+    }
 )
 
 

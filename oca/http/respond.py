@@ -35,7 +35,7 @@ _PREFLIGHT = (
 )
 _USUAL_HEADERS = (
     b"Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, If-Range, "
-    b"Authorization, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status"
+    b"Authorization, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status, Pace-Bps"
 )
 
 
@@ -65,6 +65,11 @@ class Plan(msgspec.Struct, frozen=True):
     parts: tuple[bytes | Span, ...]
     body_bytes: int
     close: bool
+
+
+def with_line(plan: Plan, line: bytes) -> Plan:
+    """The same answer with one more header line (its CRLF included)."""
+    return msgspec.structs.replace(plan, head=plan.head[:-2] + line + b"\r\n")
 
 
 def facts_of(

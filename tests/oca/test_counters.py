@@ -83,7 +83,7 @@ def test_a_full_disk_loses_counts_but_serves_on(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(counters, "_reserve", full)
+        patch.setattr(counters, "reserve", full)
         demand.add((2, "s"), 7)
         demand.add((1, "s"), 1)
     assert demand.uncounted_bytes == 7
