@@ -224,7 +224,7 @@ def read(raw: bytes, what: str) -> Config:
         if text or name == "listen":
             split_address(text, f"{what}: {name}")
     _check_tokens(config, what)
-    parse_window(config.fill.window, f"{what}: fill.window")
+    parse_window(config.fill.window, config.fill.timezone, f"{what}: fill")
     _check_disks(config, what)
     folder = PurePath(what).parent
     agent = replace(

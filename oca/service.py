@@ -7,7 +7,7 @@ remembered by its request line (`Hot`), as long as its file, its token and the g
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 import msgspec
 
@@ -21,6 +21,8 @@ from oca.http.respond import ALLOW, Facts, Plan, options, part_of, refuse, respo
 from oca.http.target import decode_path
 from wire.errors import UnavailableError
 
+COMING = b"Retry-After: 1\r\n"
+"""Beside a 404 to a peer: it is being fetched here, do not fetch it from outside as well."""
 HOT_MAX = 16_384
 """Request lines remembered; one with a token has ~500 bytes, so ~12 MB when full."""
 
@@ -78,6 +80,8 @@ class Service:
         """`boundary` is random per process; without a gate everybody is served (`--root`)."""
         self._files, self._boundary, self._gate = files, boundary, gate
         self.hot: dict[bytes, Hot] = {}
+        self.coming: Callable[[int, float], bool] = _nothing_comes
+        """Whether an asset is being fetched to this box just now (Unix seconds): peers may ask."""
 
     def replace_gate(self, gate: Gate | None) -> None:
         """The generation rose: other rules, and nothing remembered of files and grants."""
@@ -140,12 +144,20 @@ class Service:
         name = None if split is None else decode_path(split[0])
         entry = self._entry(request, name)
         if split is None or name is None or entry is None:
-            return Reply(_refusal(request, 404))
+            return Reply(_refusal(request, 404, self._hope(request, path, grant)))
         facts = part_of(entry.facts, split[1], split[2])
         if facts is None:
             whole = b"Content-Range: bytes */%d\r\n" % entry.facts.size
             return Reply(_refusal(request, 416, whole))
         return self._respond(request, entry, facts, _key(grant, name), grant)
+
+    def _hope(self, request: Request, path: bytes, grant: Grant | None) -> bytes:
+        """What a peer hears of an asset that is not here yet: when to ask again."""
+        if grant is None or not grant.peer:
+            return b""
+        asset = asset_of(decode_path(path) or ())
+        coming = asset is not None and self.coming(asset, request.now_s)
+        return COMING if coming else b""
 
     def _respond(
         self,
@@ -185,6 +197,10 @@ class Service:
         if len(self.hot) >= HOT_MAX:
             self.hot.clear()
         self.hot[request.raw_line] = Hot(entry, key, host, until_s)
+
+
+def _nothing_comes(_asset: int, _now_s: float) -> bool:
+    return False
 
 
 def _refusal(request: Request, status: int, extra: bytes = b"") -> Plan:

@@ -45,6 +45,8 @@ def judge(status: int, headers: Mapping[str, str], file: File, offset: int) -> i
     """
     if status not in (200, 206):
         fault = _BY_STATUS.get(status, Fault.BUSY if status >= 500 else Fault.PROTOCOL)
+        if fault is Fault.NOT_HELD and "Retry-After" in headers:
+            fault = Fault.COMING
         raise SourceFault(fault, f"status {status}")
     if headers.get("Content-Encoding", "identity") != "identity":
         raise SourceFault(Fault.PROTOCOL, "the body is encoded")

@@ -1,28 +1,29 @@
-"""Fetch one asset: its files by range from whoever has them, verified while they stream in.
+"""Fetch one asset: its files from whoever has them, many at once, each source by what it bears.
 
-The loop never touches a disk: writing and hashing run in `pool`. What is wrong is cut off before it
-is renamed, so nothing that a source sends can become visible unless it is what the catalogue says.
+A source that fails hands over to the next at the byte where it stopped; one that sends wrong bytes
+is found out, by chunk and by file, and struck off.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
 import aiohttp
 
-from oca.agent.answer import SourceFault, judge, range_headers, suspects
-from oca.agent.bucket import Bucket
+from oca.agent.answer import SourceFault, suspects
+from oca.agent.flow import Flow
 from oca.agent.knobs import Fill
 from oca.agent.metrics import Metrics
+from oca.agent.progress import Progress
+from oca.agent.pull import Puller
 from oca.agent.sources import LIES, QUIET, Candidates, Fault, SourceBook
 from oca.partfile import PartFile, WrongBytes
 from oca.store import Store
-from wire.auth import LIFE_S, bearer
 from wire.catalogue import Asset, File
 from wire.errors import OcaError
 from wire.keys import SigningKey
@@ -32,14 +33,10 @@ from wire.plan import Source, SourceKind
 P = ParamSpec("P")
 R = TypeVar("R")
 
-BATCH_BYTES = 1024 * 1024
-"""Handed to a thread at once: the hand-over (~50 µs) is lost in the hashing (~1 ms)."""
-PACE_MIN_BYTES_S = 8 * 1024
-"""A source slower than this, time waiting for it counted alone, is as good as stalled."""
-PROOF_S = LIFE_S / 2
-"""A signature for a source is used this long: no request begins with one about to expire."""
 EARLIER = ""
 """The writer of what an earlier life of the agent left."""
+LOOK_S = 1.0
+"""A file that waits for its turn at a source looks this often whether others may be asked now."""
 
 _log = get("fetch")
 
@@ -58,8 +55,25 @@ class NotYet(OcaError):
         return all(fault in QUIET for fault in self.faults.values())
 
 
+class _Try:
+    """One try at one asset: who does not have it, and how far it is."""
+
+    def __init__(self, asset: Asset, choose: Callable[[], Candidates], progress: Progress) -> None:
+        self.asset, self.choose, self.progress = asset, choose, progress
+        self.absent: dict[str, Fault] = {}
+
+    def ranked(self, tried: dict[str, Fault]) -> list[Source]:
+        """Whom to ask for one file; those of the nearest kind only: the others cost more."""
+        found = [
+            source
+            for source in self.choose().sources
+            if source.id not in self.absent and source.id not in tried
+        ]
+        return [source for source in found if source.kind is found[0].kind]
+
+
 class Fetcher:
-    """Pulls assets into the store. One for all of an agent's fetching: the rate is shared."""
+    """Pulls assets into the store. One for all of an agent's fetching."""
 
     def __init__(
         self,
@@ -68,33 +82,38 @@ class Fetcher:
         key: SigningKey,
         knobs: Fill,
         pool: Executor,
+        flow: Flow,
         metrics: Metrics,
     ) -> None:
         """`session` must not decompress; `pool` takes what blocks."""
-        self.book = SourceBook()
+        self.book = SourceBook(knobs.source_parallel)
+        self.flow = flow
         self.peer_progress_s = 0.0
         """When a peer last delivered something (monotonic): then waiting for peers is worth it."""
-        self._store, self._session, self._key, self._knobs = store, session, key, knobs
-        self._pool, self._metrics = pool, metrics
-        self._proofs: dict[str, tuple[float, str]] = {}
-        self._bucket = Bucket(knobs.rate_bps, time.monotonic())
+        self._store, self._knobs, self._metrics = store, knobs, metrics
+        self._puller = Puller(session, key, knobs, pool, flow, self.book, metrics)
+        self._streams = 0
+        self._freed = asyncio.Condition()
 
     async def blocking(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run what may wait for a disk in a thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: call(*args, **kwargs))
+        return await self._puller.blocking(call, *args, **kwargs)
 
-    async def gather(self, asset: Asset, choose: Callable[[], Candidates]) -> None:
+    async def gather(
+        self, asset: Asset, choose: Callable[[], Candidates], progress: Progress
+    ) -> None:
         """Bring every missing file of an asset that was begun; `choose` ranks its sources anew.
 
         Raises NotYet, or StoreError. What came before stays, and is gone on with next time.
         """
-        absent: dict[str, Fault] = {}
-        todo = iter(await self.blocking(self._store.missing, asset))
+        missing = await self.blocking(self._store.missing, asset)
+        progress.have_bytes = asset.bytes - sum(file.bytes for file in missing)
+        attempt = _Try(asset, choose, progress)
+        todo = iter(missing)
 
         async def work() -> None:
             for file in todo:
-                await self._file(asset, file, choose, absent)
+                await self._file(attempt, file)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -104,44 +123,67 @@ class Fetcher:
             ours, faults = errors.split(OcaError)
             raise faults or _worst(ours or errors) from None
 
-    async def _file(
-        self,
-        asset: Asset,
-        file: File,
-        choose: Callable[[], Candidates],
-        absent: dict[str, Fault],
-    ) -> None:
-        part = self._store.part(asset, file)
+    async def _file(self, attempt: _Try, file: File) -> None:
+        part = self._store.part(attempt.asset, file)
         try:
             offset = await self.blocking(part.resume)
+            attempt.progress.have_bytes += offset
             writers = [(0, EARLIER)] if offset else []
             tried: dict[str, Fault] = {}
             while part.offset < file.bytes or not await self._sealed(part, writers, tried):
-                source = _next(choose(), absent, tried)
-                if source is None:
-                    raise NotYet({**absent, **tried})
-                await self._attempt(source, asset, part, writers, absent, tried)
+                await self._attempt(attempt, part, writers, tried)
         finally:
             part.close()
 
     async def _attempt(
         self,
-        source: Source,
-        asset: Asset,
+        attempt: _Try,
         part: PartFile,
         writers: list[tuple[int, str]],
-        absent: dict[str, Fault],
         tried: dict[str, Fault],
     ) -> None:
-        """Ask one source for the rest of a file; note what it did."""
+        """Ask one source for the rest of a file; note what it did. Raises NotYet, StoreError."""
+        source = await self._turn(attempt, tried)
+
+        def started(offset: int) -> None:
+            if source.kind is SourceKind.PEER:
+                self.peer_progress_s = time.monotonic()
+            if not offset:
+                writers.clear()
+            writers.append((offset, source.id))
+
         try:
-            await self._pull(source, asset, part, writers)
-            self.book.praise(source.id, time.monotonic())
+            await self._puller.pull(source, attempt.asset.id, part, attempt.progress, started)
         except WrongBytes as exc:
             self._accuse(part, writers, tried, str(exc))
         except SourceFault as exc:
-            (absent if exc.fault in QUIET else tried)[source.id] = exc.fault
+            (attempt.absent if exc.fault in QUIET else tried)[source.id] = exc.fault
+            if exc.fault is Fault.COMING:
+                attempt.progress.hope_s = time.monotonic()
             self._blame(source.id, exc.fault, part.file.name, exc.detail)
+        finally:
+            self.book.end(source.id)
+            self._streams -= 1
+            async with self._freed:
+                self._freed.notify_all()
+
+    async def _turn(self, attempt: _Try, tried: dict[str, Fault]) -> Source:
+        """The best source that may be asked, once it bears one more request; raises NotYet."""
+        while True:
+            ranked = attempt.ranked(tried)
+            if not ranked:
+                raise NotYet({**attempt.absent, **tried})
+            if self._streams < self.flow.streams_max:
+                for source in ranked:
+                    if self.book.has_room(source.id):
+                        self.book.begin(source.id)
+                        self._streams += 1
+                        return source
+            async with self._freed:
+                try:
+                    await asyncio.wait_for(self._freed.wait(), LOOK_S)
+                except TimeoutError:
+                    continue
 
     async def _sealed(
         self, part: PartFile, writers: list[tuple[int, str]], tried: dict[str, Fault]
@@ -168,93 +210,12 @@ class Fetcher:
             self._blame(named[0], Fault.WRONG, part.file.name, detail)
 
     def _blame(self, source: str, fault: Fault, name: str, detail: str) -> None:
-        self.book.blame(source, fault, time.monotonic())
+        self.book.blame(source, fault, time.monotonic(), random.random())
         self._metrics.faults.labels(source, fault.value).inc()
-        if fault not in QUIET:
-            log = _log.error if fault in LIES else _log.warning
-            log("source failed", source=source, fault=fault.value, file=name, why=detail)
-
-    async def _pull(
-        self, source: Source, asset: Asset, part: PartFile, writers: list[tuple[int, str]]
-    ) -> None:
-        url = f"{source.url}/a/{asset.id}/{part.file.name}"
-        headers = range_headers(part.file, part.offset)
-        headers["Authorization"] = self._proof(source.id)
-        async with (
-            _translated(),
-            self._session.get(
-                url, headers=headers, allow_redirects=False, timeout=self._timeout()
-            ) as response,
-        ):
-            start = judge(response.status, response.headers, part.file, part.offset)
-            if source.kind is SourceKind.PEER:
-                self.peer_progress_s = time.monotonic()
-            if start < part.offset:
-                await self.blocking(part.restart)
-                writers.clear()
-            writers.append((start, source.id))
-            await self._stream(response, part, source.kind)
-        if part.offset < part.file.bytes:
-            raise SourceFault(Fault.SHORT, f"{part.offset} of {part.file.bytes} bytes came")
-
-    def _proof(self, source: str) -> str:
-        """A signature for a source, used again for a while: many files are small."""
-        now_s = time.time()
-        made_s, text = self._proofs.get(source, (0.0, ""))
-        if not 0 <= now_s - made_s < PROOF_S:
-            text = bearer(self._key, source, now_s)
-            self._proofs[source] = (now_s, text)
-        return text
-
-    def _timeout(self) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(
-            total=None, sock_connect=self._knobs.connect_s, sock_read=self._knobs.stall_s
-        )
-
-    async def _stream(
-        self, response: aiohttp.ClientResponse, part: PartFile, kind: SourceKind
-    ) -> None:
-        """Read and write side by side: while a thread takes one batch, the next one comes."""
-        batch: list[bytes] = []
-        batch_bytes = 0
-        writing: asyncio.Future[None] | None = None
-        counted = self._metrics.fetched_bytes.labels(kind.value)
-        try:
-            async for data in self._paced(response):
-                batch.append(data)
-                batch_bytes += len(data)
-                counted.inc(len(data))
-                if batch_bytes >= BATCH_BYTES:
-                    if writing is not None:
-                        await writing
-                    writing = asyncio.ensure_future(self.blocking(part.write, batch))
-                    batch, batch_bytes = [], 0
-        finally:
-            # Also when the source broke off: what came is kept, and gone on with.
-            if writing is not None:
-                await writing
-            if batch:
-                await self.blocking(part.write, batch)
-
-    async def _paced(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """The body, within the rate; raises SourceFault when it only trickles."""
-        waited_s, came_bytes = 0.0, 0
-        before_s = time.monotonic()
-        async for data in response.content.iter_any():
-            now_s = time.monotonic()
-            waited_s += now_s - before_s
-            came_bytes += len(data)
-            if waited_s > self._knobs.stall_s and came_bytes < waited_s * PACE_MIN_BYTES_S:
-                raise SourceFault(Fault.STALLED, f"{came_bytes} bytes in {waited_s:.0f} s")
-            yield data
-            pause_s = self._bucket.take(len(data), time.monotonic())
-            if pause_s > 0:
-                await asyncio.sleep(pause_s)
-            before_s = time.monotonic()
-
-
-def _next(now: Candidates, absent: dict[str, Fault], tried: dict[str, Fault]) -> Source | None:
-    return next((s for s in now.sources if s.id not in absent and s.id not in tried), None)
+        if fault in LIES:
+            _log.error("source struck off", source=source, fault=fault, file=name, why=detail)
+        elif fault not in QUIET:
+            _log.warning("source failed", source=source, fault=fault, file=name, why=detail)
 
 
 def _worst(errors: ExceptionGroup[Exception]) -> Exception:
@@ -262,20 +223,3 @@ def _worst(errors: ExceptionGroup[Exception]) -> Exception:
     return max(
         errors.exceptions, key=lambda e: (not isinstance(e, NotYet), not getattr(e, "quiet", False))
     )
-
-
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """Foreign exceptions become SourceFault, once, here."""
-    try:
-        yield
-    except aiohttp.SocketTimeoutError as exc:
-        raise SourceFault(Fault.STALLED, "no byte came in time") from exc
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
-        raise SourceFault(Fault.UNREACHABLE, str(exc)[:200]) from exc
-    except aiohttp.ClientPayloadError as exc:
-        raise SourceFault(Fault.SHORT, str(exc)[:200]) from exc
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-        raise SourceFault(Fault.RESET, str(exc)[:200]) from exc
-    except (aiohttp.ClientError, ValueError) as exc:
-        raise SourceFault(Fault.PROTOCOL, str(exc)[:200]) from exc

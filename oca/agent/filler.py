@@ -6,10 +6,10 @@ Assets become visible one by one. What a failed try left is gone on with at the 
 from __future__ import annotations
 
 import asyncio
-import datetime
 import hashlib
+import random
 import time
-from collections.abc import Collection
+from collections.abc import Mapping
 from itertools import islice
 
 from oca.agent.api import Fill as FillApi
@@ -18,10 +18,12 @@ from oca.agent.fetch import Fetcher, NotYet
 from oca.agent.holdings import Holdings
 from oca.agent.knobs import Fill
 from oca.agent.metrics import Metrics
+from oca.agent.progress import Meter, Progress
 from oca.agent.pulse import Pulse
+from oca.agent.purse import Purse
 from oca.agent.queue import Item, Queue
 from oca.agent.sources import Candidates, candidates
-from oca.agent.window import is_open, parse_window
+from oca.agent.window import parse_window
 from oca.partfile import StoreError
 from oca.store import Store
 from wire.catalogue import Asset
@@ -31,6 +33,8 @@ from wire.log import get
 IDLE_S = 30.0
 """An idle queue is looked at this often: for the window's hour, and space that others took."""
 SHOWN_MAX = 100
+STUCK_S = 10.0
+"""Nothing came for so long: this box does not tell its peers any more that it is fetching."""
 
 _log = get("fill")
 
@@ -46,18 +50,21 @@ class Filler:
         pulse: Pulse,
         fetcher: Fetcher,
         fill: FillApi,
+        purse: Purse,
         knobs: Fill,
         metrics: Metrics,
     ) -> None:
         """`me` is the appliance's id; `pulse` beats when `holdings` change."""
         self._me, self._store, self._holdings, self._pulse = me, store, holdings, pulse
         self._fetcher, self._fill, self._knobs, self._metrics = fetcher, fill, knobs, metrics
-        self._window = parse_window(knobs.window, "fill.window")
+        self._window = parse_window(knobs.window, knobs.timezone, "fill")
+        self._purse = purse
         self.queue = Queue()
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._progress: dict[int, Progress] = {}
         self._landings: set[asyncio.Task[None]] = set()
         self._adopted: tuple[object, ...] = ()
-        self._spent: dict[int, int] = {}  # generation → bytes made visible under it
+        self._adopted_s = 0.0
         self.skipped: tuple[int, ...] = ()
         self.paused = ""
 
@@ -92,7 +99,7 @@ class Filler:
         unwanted = self.queue.replace(work.fetch, gathering)
         holdings.leave(work.drop)
         self.skipped = work.skipped
-        self._adopted = self._state()
+        self._adopted, self._adopted_s = self._state(), time.monotonic()
         await self._forget(unwanted, gathering)
         self._show()
         _log.info(
@@ -111,7 +118,7 @@ class Filler:
         leaving = frozenset(holdings.leaving)
         return (holdings.plan, holdings.banned, leaving, holdings.removed, again)
 
-    async def _forget(self, unwanted: list[int], gathering: Collection[int]) -> None:
+    async def _forget(self, unwanted: list[int], gathering: Mapping[int, int]) -> None:
         tasks = [self._running[asset] for asset in unwanted if asset in self._running]
         for task in tasks:
             task.cancel()
@@ -138,11 +145,14 @@ class Filler:
 
     async def _start(self) -> float:
         """Start what may start; the seconds to wait before looking again."""
-        self.paused = self._pause()
-        if self.paused:
+        paused = self._pause()
+        if paused != self.paused:
+            self.paused = paused
+            _log.info("fill pauses" if paused else "fill goes on", why=paused, left=len(self.queue))
+        if paused:
             for task in self._running.values():
                 task.cancel()
-            return IDLE_S
+            return min(IDLE_S, 60.0 - time.time() % 60)  # a window opens with a minute
         while self.queue and len(self._running) < self._knobs.assets_parallel:
             item, wait_s = self.queue.choose(self._running, await self._room(), time.monotonic())
             if item is None:
@@ -157,41 +167,50 @@ class Filler:
             return "there is no plan yet"
         if plan.expires_s <= time.time():
             return f"the plan of generation {plan.generation} has expired"
-        now = datetime.datetime.now().astimezone()
-        if not plan.out_of_window and not is_open(self._window, now.hour * 60 + now.minute):
-            return f"the fill window is {self._knobs.window}"
+        now_s = time.time()
+        self._purse.turn(self._window.night(now_s), plan.generation, plan.fill_bytes)
+        if not plan.out_of_window and not self._window.is_open(now_s):
+            where = f" ({self._knobs.timezone})" if self._knobs.timezone else ""
+            return f"the fill window is {self._knobs.window}{where}"
+        if self.queue and not self._purse.left_bytes():
+            return "the budget is spent"
         return ""
 
     async def _room(self) -> int:
         """Bytes for one more asset: what disks, quota and budget leave beside what is begun."""
         room_bytes = await self._free()  # first: below nothing changes between the sums
-        plan = self._holdings.plan
-        spent_bytes = self._spent.get(plan.generation, 0) if plan else 0
-        room_bytes = min(room_bytes, plan.fill_bytes - spent_bytes if plan else 0)
+        missing_bytes = self.queue.begun_missing_bytes
+        room_bytes = min(room_bytes, self._purse.left_bytes()) - missing_bytes
         if self._knobs.capacity_bytes:
             quota_bytes = self._knobs.capacity_bytes - self._holdings.held_bytes()
-            room_bytes = min(room_bytes, quota_bytes)
-        return room_bytes - self.queue.begun_bytes
+            room_bytes = min(room_bytes, quota_bytes - self.queue.begun_bytes)
+        return room_bytes
 
     async def _asset(self, item: Item) -> None:
         """One try at one asset, whatever comes of it."""
-        number = item.wanted.asset
-        item.first_try_s = item.first_try_s or time.monotonic()
+        number, now_s = item.wanted.asset, time.monotonic()
+        item.first_try_s = item.first_try_s or now_s
+        progress = Progress(number, item.wanted.bytes, item.have_bytes, Meter(now_s))
+        progress.hope_s = item.hope_s
+        self._progress[number] = progress
         try:
             asset = await self._begin(item)
-            await self._fetcher.gather(asset, lambda: self._candidates(item))
+            await self._fetcher.gather(asset, lambda: self._candidates(item, progress), progress)
             landing = asyncio.create_task(self._land(asset))
             self._landings.add(landing)
             landing.add_done_callback(self._landings.discard)
             await asyncio.shield(landing)
         except NotYet as exc:
-            item.put_off(time.monotonic(), exc.quiet, str(exc))
+            now_s = time.monotonic()
+            item.put_off(now_s, exc.quiet, str(exc), random.random(), self.queue.waiting)
         except OcaError as exc:
-            item.put_off(time.monotonic(), False, str(exc))
+            item.put_off(time.monotonic(), False, str(exc), random.random())
             if isinstance(exc, StoreError):
                 self._metrics.disk_refused(exc)
             _log.warning("asset failed", asset=number, why=str(exc))
         finally:
+            item.have_bytes, item.hope_s = progress.have_bytes, progress.hope_s
+            del self._progress[number]
             self._running.pop(number, None)
             self._pulse.beat()
 
@@ -209,37 +228,59 @@ class Filler:
             self.queue.remove(asset.id)
         else:
             self._adopted = ()  # the plan changed while it landed
-        plan = self._holdings.plan
-        if plan is not None:
-            spent_bytes = self._spent.get(plan.generation, 0)
-            self._spent = {plan.generation: spent_bytes + entry.bytes}
         self._holdings.add(asset.id, entry)
         self._metrics.assets_fetched.inc()
         self._show()
         _log.info("asset stored", asset=asset.id, bytes=entry.bytes, left=len(self.queue))
 
-    def _candidates(self, item: Item) -> Candidates:
+    def _candidates(self, item: Item, progress: Progress) -> Candidates:
         plan = self._holdings.plan
         now_s = time.monotonic()
-        since_s = max(item.first_try_s or now_s, self._fetcher.peer_progress_s)
-        patient = now_s - since_s < self._knobs.patience_s
+        since_s = max(item.first_try_s or now_s, progress.hope_s, self._fetcher.peer_progress_s)
         sources = plan.sources if plan else ()
-        return candidates(item.wanted, sources, self._fetcher.book, self._me, now_s, patient)
+        book, patience_s = self._fetcher.book, self._knobs.patience_s
+        return candidates(item.wanted, sources, book, self._me, now_s, now_s - since_s, patience_s)
+
+    def coming(self) -> list[int]:
+        """What this box will have soon, for peers that ask for it: nothing when it is stuck."""
+        fresh_s = max(self._adopted_s, self._fetcher.flow.came_s)
+        if self.paused or not self._adopted or time.monotonic() - fresh_s > STUCK_S:
+            return []
+        return [item.wanted.asset for item in self.queue]
 
     def status(self) -> dict[str, object]:
         """What is left to do, and what stands in its way, best first."""
+        now_s, flow = time.monotonic(), self._fetcher.flow
+        bps = flow.bps(now_s)
         return {
             "paused": self.paused,
             "running": sorted(self._running),
+            "progress": [p.shown(now_s) for p in self._progress.values()],
             "left": len(self.queue),
             "left_bytes": self.queue.left_bytes,
+            "bps": round(bps),
+            "limit_bps": round(flow.limit_bps),
+            "eta_s": round(8 * self.queue.left_bytes / bps) if bps > 1 else None,
+            "window": self._knobs.window or "always",
+            "timezone": self._knobs.timezone,
+            "opens_in_min": self._window.opens_in_min(time.time()),
+            "budget": self._purse.shown(),
             "next": [
                 {"asset": item.wanted.asset, "bytes": item.wanted.bytes, "why": item.why}
                 for item in islice(self.queue, SHOWN_MAX)
             ],
             "no_room_for": list(self.skipped[:SHOWN_MAX]),
-            "sources_struck": self._fetcher.book.struck(time.monotonic()),
+            "sources": self._fetcher.book.shown(now_s),
+            "sources_struck": self._fetcher.book.struck(now_s),
         }
+
+    def log_progress(self) -> None:
+        """One line about how far the fill is, while it is under way."""
+        now_s = time.monotonic()
+        if self._running:
+            left, bps = len(self.queue), round(self._fetcher.flow.bps(now_s))
+            left_bytes = self.queue.left_bytes
+            _log.info("fill progress", left=left, left_bytes=left_bytes, bps=bps)
 
     def _show(self) -> None:
         self._metrics.wanted.set(len(self.queue))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from wire.knobs import knob
 
@@ -54,8 +55,14 @@ class Fill:
     """How the agent fetches what the plan wants."""
 
     window: str = knob("", why="HH:MM-HH:MM local time, off the evening peak; empty: always.")
+    timezone: str = knob(
+        "", why="Whose local time: Europe/Paris; empty: the machine's own, which is often UTC."
+    )
     rate_bps: int = knob(
         0, low=0, high=10**13, why="Bits per second of all fetching together; 0: no limit."
+    )
+    budget_bytes: int = knob(
+        0, low=0, high=2**60, why="What one night may pull, whatever plans allow; 0: theirs."
     )
     capacity_bytes: int = knob(
         0, low=0, high=2**60, why="What assets may take on the disks; 0: all but the reserve."
@@ -69,6 +76,9 @@ class Fill:
     files_parallel: int = knob(
         4, low=1, high=64, why="Files of one asset at once: an episode may have 1,200 small ones."
     )
+    source_parallel: int = knob(
+        16, low=1, high=256, why="Requests at one source at most; how many it bears is found out."
+    )
     connect_s: float = knob(
         3.0, low=0.1, high=60, why="A source that does not answer this soon is away."
     )
@@ -76,5 +86,18 @@ class Fill:
         10.0, low=0.1, high=300, why="No byte from a source for this long: the next one is asked."
     )
     patience_s: float = knob(
-        20.0, low=0, high=3600, why="How long a box waits for its site's first copy, no more."
+        20.0, low=0, high=3600, why="How long a box waits for a peer's copy without a sign of it."
+    )
+    yield_answer_s: float = knob(
+        0.05, low=0.001, high=10, why="When workers answer later than this, viewers need the cores."
+    )
+    yield_disk_s: float = knob(
+        0.1, low=0.001, high=10, why="When one read takes longer, viewers need the disk."
+    )
+    nice: int = knob(
+        10, low=0, high=19, why="The agent's niceness: workers come first when cores are short."
+    )
+    cores: list[int] = knob([], why="Cores that the agent keeps to; empty: any.")
+    io_class: Literal["idle", "low", "normal"] = knob(
+        "low", why="I/O priority of fill's writes where the scheduler heeds it; idle may starve."
     )

@@ -9,15 +9,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import aiohttp
 import uvloop
+from aiohappyeyeballs import AddrInfoType
 from aiohttp import web
 
 from oca.agent.admin import admin_app
+from oca.agent.knobs import Fill
 from oca.agent.loops import forever
+from oca.agent.manners import step_back, step_back_from_disks
 from oca.agent.parts import Parts, assemble, loops_of, status
 from oca.agent.pool import Pool
 from oca.config import Config, split_address
@@ -27,14 +32,20 @@ from wire.log import get
 
 READ_BUFFER_BYTES = 1024 * 1024
 """Asked of the kernel at once by a fetch: fewer wake-ups per gigabyte."""
+PACED_BUFFER_S = 0.25
+PACED_BUFFER_BYTES_MIN = 64 * 1024
+"""With a rate to keep, the kernel holds no more than this much of it beside what was read: else
+megabytes per connection have left the source before the rate is felt."""
 
 _log = get("agent")
 
 
 async def run(config: Config, stop: asyncio.Event) -> None:
     """Live until `stop`. Raises OcaError when the configuration, key or store cannot be used."""
-    pool = Pool(2 * config.fill.assets_parallel)
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+    pool = Pool(2 * config.fill.assets_parallel, partial(step_back_from_disks, config.fill))
+    connector = aiohttp.TCPConnector(
+        limit=0, keepalive_timeout=30, socket_factory=_socket_factory(config.fill)
+    )
     async with aiohttp.ClientSession(
         connector=connector, auto_decompress=False, read_bufsize=READ_BUFFER_BYTES
     ) as session:
@@ -52,6 +63,22 @@ async def run(config: Config, stop: asyncio.Event) -> None:
             if runner is not None:
                 await runner.cleanup()
             pool.shutdown(wait=not (parts.watch and parts.watch.trouble))
+
+
+def _socket_factory(knobs: Fill) -> Callable[[AddrInfoType], socket.socket] | None:
+    """Sockets with a small receive buffer, when there is a rate to keep."""
+    if not knobs.rate_bps:
+        return None
+    streams = knobs.assets_parallel * knobs.files_parallel
+    share_bytes = int(knobs.rate_bps / 8 * PACED_BUFFER_S / streams)
+    size = max(PACED_BUFFER_BYTES_MIN, share_bytes)
+
+    def make(info: AddrInfoType) -> socket.socket:
+        made = socket.socket(*info[:3])
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+        return made
+
+    return make
 
 
 async def _admin(config: Config, parts: Parts) -> web.AppRunner | None:
@@ -87,6 +114,8 @@ def live(config: Config, parent_fd: int | None = None) -> None:
 
     `parent_fd` is the reading end of the supervisor's pipe: its end is ours.
     """
+
+    step_back(config.fill)
 
     async def life() -> None:
         await run(config, await until_told(parent_fd))

@@ -19,13 +19,17 @@ from oca.agent.dropper import Dropper, Purger, Remover
 from oca.agent.events import Events
 from oca.agent.fetch import Fetcher
 from oca.agent.filler import Filler
+from oca.agent.filling import Chores
+from oca.agent.flow import Flow
 from oca.agent.follow import Follower
 from oca.agent.holdings import Holdings
 from oca.agent.loops import Loop, every, when_changed
+from oca.agent.manners import Manners
 from oca.agent.metrics import Metrics
 from oca.agent.outbox import Outbox
 from oca.agent.pool import Pool
 from oca.agent.pulse import Pulse
+from oca.agent.purse import Purse
 from oca.agent.reports import Reporter
 from oca.agent.routes import RoutesFile
 from oca.agent.sources import LIES
@@ -56,6 +60,7 @@ class Parts:
     holdings: Holdings
     pulse: Pulse
     filler: Filler
+    chores: Chores
     dropper: Dropper
     follower: Follower
     purger: Purger
@@ -93,9 +98,13 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: Pool) -> Part
     routes = RoutesFile(Path(knobs.routes_file) if knobs.routes_file else None)
     events = Events(run_dir, outbox, metrics)
     remover = Remover(store, holdings, workers, metrics)
-    fetcher = Fetcher(store, session, key, config.fill, pool, metrics)
+    purse = Purse(run_dir, config.fill.budget_bytes)
+    flow = Flow(config.fill.rate_bps, purse.took, time.monotonic())
+    fetcher = Fetcher(store, session, key, config.fill, pool, flow, metrics)
     fill = fill_api(config, session, key)
-    filler = Filler(me, store, holdings, pulse, fetcher, fill, config.fill, metrics)
+    filler = Filler(me, store, holdings, pulse, fetcher, fill, purse, config.fill, metrics)
+    manners = Manners(session, run_dir, _probe_url(config), knobs.link_bps, config.fill, flow)
+    chores = Chores(run_dir, filler, purse, manners, holdings, store)
     is_origin = config.role == "origin"
     follower = Follower(me, run_dir, keys, holdings, workers, metrics, is_origin=is_origin)
     remark = partial(_remark, follower, fetcher)
@@ -104,6 +113,7 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: Pool) -> Part
         holdings=holdings,
         pulse=pulse,
         filler=filler,
+        chores=chores,
         dropper=Dropper(holdings, pulse, reporter, remover, events.asked_s, knobs, metrics),
         follower=follower,
         purger=Purger(me, run_dir, keys, holdings, remover),
@@ -155,7 +165,7 @@ def loops_of(parts: Parts, config: Config, session: aiohttp.ClientSession) -> di
     if config.role == "origin":
         loops["relist"] = every(knobs.heartbeat_s, partial(_relist, parts))
     else:
-        loops |= {"fill": parts.filler.run, "drop": parts.dropper.run}
+        loops |= {"fill": parts.filler.run, "drop": parts.dropper.run, **parts.chores.loops()}
     return loops
 
 
@@ -233,6 +243,7 @@ def status(parts: Parts) -> dict[str, Any]:
         "held_bytes": holdings.held_bytes(),
         "leaving": sorted(holdings.leaving),
         **parts.filler.status(),
+        "yields": parts.chores.yields,
         "purge_number": parts.purger.number,
         "routes": len(parts.routes.routes),
         "routes_fault": parts.routes.fault,

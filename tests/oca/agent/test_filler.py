@@ -15,6 +15,7 @@ from oca.agent.holdings import Holdings
 from oca.agent.knobs import Fill
 from oca.agent.metrics import Metrics
 from oca.agent.pulse import Pulse
+from oca.agent.purse import Purse
 from oca.store import Store
 from tests.oca.agent.test_rules import held, plan, want
 
@@ -46,7 +47,15 @@ async def test_a_plan_that_comes_during_the_comparison_is_not_taken_for_compared
     store = Store(tmp_path)
     store.recover()
     filler = Filler(
-        "a1", store, holdings, pulse, cast(Fetcher, disk), cast(Any, None), Fill(), Metrics()
+        "a1",
+        store,
+        holdings,
+        pulse,
+        cast(Fetcher, disk),
+        cast(Any, None),
+        Purse(tmp_path, 0),
+        Fill(),
+        Metrics(),
     )
     running = asyncio.create_task(filler.run())
     await asyncio.sleep(0.3)

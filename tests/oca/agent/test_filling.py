@@ -214,25 +214,55 @@ async def test_the_second_box_takes_it_from_the_first(world: World) -> None:
 
 
 async def test_a_box_waits_for_its_sites_first_copy_but_not_for_ever(world: World) -> None:
-    """The master among the planned holders goes outside at once; another box waits a while."""
-    for number in range(20):
+    """A peer that gets an asset first is waited for, for as long as it gives a sign or patience
+    lasts; what it never gets is fetched from outside after that."""
+    for number in range(4):
         world.library.add(number, 2_000)
-    peer = SourceServer(world.library, lacks=set(range(20)))
+    peer = SourceServer(world.library, lacks={0, 1, 2, 3}, coming={0, 1, 2})
     origin = SourceServer(world.library)
     async with served(peer.app()) as peer_url, served(origin.app()) as origin_url:
         world.source("peer", peer_url, SourceKind.PEER)
         world.source("origin", origin_url)
-        world.settings["fill"] = {"patience_s": 2.0}
-        world.fill.publish(world.wanting(1, *range(20)))
+        world.settings["fill"] = {"patience_s": 1.0}
+        world.fill.publish(world.wanting(1, 0, 1, 2, 3))
         async with world.filled():
-            await asyncio.sleep(1.0)
-            mastered = len(world.shelf())
-            assert 4 <= mastered <= 16
-            peer.lacks = set(range(15))
-            await eventually(lambda: len(world.shelf()) == 20)
+            await asyncio.sleep(0.6)
+            assert world.shelf() == set() and not origin.asked
+            await eventually(lambda: world.shelf() == {3})
+            await asyncio.sleep(2.0)
+            assert {asset for asset, _name, _start in origin.asked} == {3}
+            peer.lacks = {1, 2}
+            await eventually(lambda: world.shelf() == {0, 3})
+            peer.coming = set()
+            await eventually(lambda: len(world.shelf()) == 4)
     world.check_shelf()
-    outside = {asset for asset, _name, _start in origin.asked}
-    assert mastered <= len(outside) < 20
+    assert {asset for asset, _name, _start in origin.asked} == {1, 2, 3}
+
+
+async def test_peers_share_the_load_and_none_gets_more_than_it_bears(world: World) -> None:
+    """Files of one asset come from several peers at once, so many from each and no more."""
+    world.library.add(1, *[100_000] * 24)
+    world.settings["fill"] = {"files_parallel": 12, "source_parallel": 4}
+
+    async def slowly(request, file, data, start):
+        return await first.answer(request, file, data, start, pause_s=0.05)
+
+    first, second = SourceServer(world.library), SourceServer(world.library)
+    first.fault = second.fault = slowly
+    origin = SourceServer(world.library)
+    async with (
+        served(first.app()) as first_url,
+        served(second.app()) as second_url,
+        served(origin.app()) as origin_url,
+    ):
+        world.source("first", first_url, SourceKind.PEER)
+        world.source("second", second_url, SourceKind.PEER)
+        world.source("origin", origin_url)
+        world.fill.publish(world.wanting(1, 1))
+        async with world.filled():
+            await eventually(lambda: world.shelf() == {1})
+    world.check_shelf()
+    assert len(first.asked) >= 6 and len(second.asked) >= 6 and not origin.asked
 
 
 async def test_a_quota_is_filled_in_the_plans_order(world: World) -> None:
@@ -262,6 +292,56 @@ async def test_the_budget_of_a_plan_bounds_what_it_fetches(world: World) -> None
             await eventually(lambda: world.shelf() == {1, 2})
             await asyncio.sleep(0.5)
             assert world.shelf() == {1, 2}
+
+
+async def test_a_restart_does_not_give_the_budget_again(world: World) -> None:
+    """What a night's budget paid for is written down; another plan in the night has its own."""
+    for number in range(1, 6):
+        world.library.add(number, 100_000)
+    origin = SourceServer(world.library)
+    async with served(origin.app()) as url:
+        world.source("origin", url)
+        world.fill.publish(world.wanting(1, 1, 2, 3, 4, 5, fill_bytes=350_000))
+        async with world.filled():
+            await eventually(lambda: world.shelf() == {1, 2, 3})
+            await asyncio.sleep(1.2)
+        async with world.filled():
+            await asyncio.sleep(1.0)
+            assert world.shelf() == {1, 2, 3}
+            world.fill.publish(world.wanting(2, 1, 2, 3, 4, 5, fill_bytes=350_000))
+            await eventually(lambda: world.shelf() == {1, 2, 3, 4, 5})
+
+
+async def test_the_nights_budget_holds_whatever_plans_come(world: World) -> None:
+    """The operator's bound on a night is not lifted by another plan."""
+    for number in range(1, 5):
+        world.library.add(number, 100_000)
+    world.settings["fill"] = {"budget_bytes": 250_000}
+    origin = SourceServer(world.library)
+    async with served(origin.app()) as url:
+        world.source("origin", url)
+        world.fill.publish(world.wanting(1, 1, 2, 3, 4))
+        async with world.filled():
+            await eventually(lambda: world.shelf() == {1, 2})
+            world.fill.publish(world.wanting(2, 3, 4, force=True))
+            await asyncio.sleep(1.0)
+            assert not world.shelf() & {3, 4}
+
+
+async def test_what_is_pulled_in_vain_is_paid_for(world: World) -> None:
+    """A liar costs budget: bytes are counted as they come, whatever becomes of them."""
+    world.library.add(1, 200_000)
+    world.library.add(2, 200_000)
+    bad, good = SourceServer(world.library, fault=lie_late), SourceServer(world.library)
+    async with served(bad.app()) as bad_url, served(good.app()) as good_url:
+        world.source("bad", bad_url, SourceKind.SITE)
+        world.source("origin", good_url)
+        world.settings["fill"] = {"assets_parallel": 1}
+        world.fill.publish(world.wanting(1, 1, 2, fill_bytes=500_000))
+        async with world.filled():
+            await eventually(lambda: world.shelf() == {1})
+            await asyncio.sleep(0.5)
+            assert world.shelf() == {1}
 
 
 async def test_a_rate_limit_holds(world: World) -> None:

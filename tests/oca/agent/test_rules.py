@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,10 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from oca.agent.answer import SourceFault, judge, suspects
+from oca.agent.breaker import PAUSE_MAX_S
 from oca.agent.bucket import Bucket
+from oca.agent.budget import Spent, grown, left_bytes, turned
+from oca.agent.courtesy import Feel, Targets, next_limit_bps
 from oca.agent.deltas import delta
 from oca.agent.diff import diff
 from oca.agent.drops import due_s
@@ -19,10 +24,13 @@ from oca.agent.health import Readings, next_admit
 from oca.agent.health import judge as judge_health
 from oca.agent.intake import Standing, refusal
 from oca.agent.inventory import Ledger, Seen, report
+from oca.agent.limit import Limit
 from oca.agent.parts import own_key, plan_keys
+from oca.agent.progress import Meter
+from oca.agent.purse import Purse
 from oca.agent.queue import Queue
-from oca.agent.sources import PAUSE_MAX_S, STRIKE_S, Fault, SourceBook, candidates, is_master
-from oca.agent.window import is_open, opens_in_min, parse_window
+from oca.agent.sources import STRIKE_S, Fault, SourceBook, candidates
+from oca.agent.window import Window, parse_window
 from oca.config import Config
 from oca.held import Held
 from tests.oca.agent.world import make_file
@@ -136,7 +144,7 @@ def test_the_work_of_a_diff_fits_and_ends_where_the_plan_is(data: st.DataObject)
 def test_the_queue_starts_the_best_that_is_ready() -> None:
     """An asset that is put off lets the next one pass, until its time comes again."""
     queue = Queue()
-    queue.replace([want(1), want(2)], ())
+    queue.replace([want(1), want(2)], {})
     first, _ = queue.choose((), 100, 0)
     assert first is not None and first.wanted.asset == 1
     first.put_off(0, quiet=True, why="")
@@ -151,17 +159,17 @@ def test_the_queue_starts_the_best_that_is_ready() -> None:
 def test_nothing_of_less_value_takes_the_room_that_drops_will_make() -> None:
     """The head of the queue waits for its place, and nobody overtakes it."""
     queue = Queue()
-    queue.replace([want(1, 50), want(2, 5)], ())
+    queue.replace([want(1, 50), want(2, 5)], {})
     assert queue.choose((), 10, 0)[0] is None
 
 
 def test_a_new_work_list_keeps_history_and_names_what_is_given_up() -> None:
     """Tries are not forgotten by a new plan."""
     queue = Queue()
-    queue.replace([want(1), want(2)], ())
+    queue.replace([want(1), want(2)], {})
     item = next(iter(queue))
     item.put_off(0, quiet=False, why="away")
-    assert queue.replace([want(3), want(1)], ()) == [2]
+    assert queue.replace([want(3), want(1)], {}) == [2]
     assert [(i.wanted.asset, i.tries) for i in queue] == [(3, 0), (1, 1)]
 
 
@@ -175,44 +183,69 @@ SOURCES = [
 ]
 
 
-def ids(asset: int, book: SourceBook, me: str, patient: bool, now_s: float = 0) -> list[str]:
-    wanted = want(asset, sources=(0, 1, 2, 3))
-    return [s.id for s in candidates(wanted, SOURCES, book, me, now_s, patient).sources]
+def ids(
+    book: SourceBook, waited_s: float = 0, now_s: float = 0, named: tuple[int, ...] = (0, 1, 2, 3)
+) -> list[str]:
+    """Who is asked, in order, by a box whose plan names these."""
+    found = candidates(want(1, sources=named), SOURCES, book, "a0", now_s, waited_s, 20.0)
+    return [source.id for source in found.sources]
 
 
-def test_one_box_of_a_site_goes_outside_for_an_asset() -> None:
-    """Exactly one master each, and the masters share the work."""
-    boxes = ["a0", "b1", "b2"]
-    masters = [
-        [me for me in boxes if is_master(asset, me, [b for b in boxes if b != me])]
-        for asset in range(3000)
-    ]
-    assert all(len(found) == 1 for found in masters)
-    counts = [sum(found == [box] for found in masters) for box in boxes]
-    assert min(counts) > 850
-
-
-def test_peers_come_first_and_patience_ends() -> None:
-    """Who is not the master asks peers only, until it has waited long enough."""
+def test_the_first_in_line_goes_outside_at_once_and_the_others_wait_for_it() -> None:
+    """The plan names the peers that get it before this box: with none ahead, it goes."""
     book = SourceBook()
-    mine = next(n for n in range(100) if is_master(n, "a0", ["b1", "b2"]))
-    theirs = next(n for n in range(100) if not is_master(n, "a0", ["b1", "b2"]))
-    assert ids(mine, book, "a0", True) == ["b1", "b2", "x1", "origin"]
-    assert ids(theirs, book, "a0", True) == ["b1", "b2"]
-    assert ids(theirs, book, "a0", False) == ["b1", "b2", "x1", "origin"]
+    assert ids(book, named=(2, 3)) == ["x1", "origin"]
+    assert ids(book, named=(0, 2, 3)) == ["b1"]
+    assert ids(book) == ["b1", "b2"]
 
 
-def test_with_its_peers_away_a_box_is_its_own_master() -> None:
-    """Nobody waits for the dead; one failure does not make a peer dead."""
+def test_patience_ends_first_for_the_second_in_line() -> None:
+    """When the first fails silently, one box goes outside in its place, and not all of them."""
     book = SourceBook()
-    theirs = next(n for n in range(100) if not is_master(n, "a0", ["b1", "b2"]))
+    assert ids(book, 21, named=(0, 2, 3)) == ["b1", "x1", "origin"]
+    assert ids(book, 21) == ["b1", "b2"]
+    assert ids(book, 41) == ["b1", "b2", "x1", "origin"]
+
+
+def test_nobody_waits_for_the_dead() -> None:
+    """One failure does not make a peer dead; several in a row do."""
+    book = SourceBook()
     for peer in ("b1", "b2"):
         book.blame(peer, Fault.UNREACHABLE, 0)
-    assert ids(theirs, book, "a0", True) == []
+    assert ids(book) == []
     for peer in ("b1", "b2") * 3:
         book.blame(peer, Fault.UNREACHABLE, 0)
-    for asset in range(20):
-        assert ids(asset, book, "a0", True) == ["x1", "origin"]
+    assert ids(book) == ["x1", "origin"]
+
+
+def test_a_source_on_probation_is_asked_by_one_request_alone() -> None:
+    """After its pause a broken source gets one trial, and its outcome decides for all."""
+    book = SourceBook()
+    book.blame("x1", Fault.RESET, 0)
+    later_s = book.next_usable_s(["x1"], 0)
+    assert book.usable("x1", later_s)
+    book.begin("x1")
+    assert not book.usable("x1", later_s)
+    book.praise("x1", later_s)
+    book.end("x1")
+    assert book.usable("x1", later_s)
+
+
+def test_a_source_gets_what_it_bears() -> None:
+    """One more at a time while it keeps up, half after a failure, never none, never too many."""
+    limit = Limit(8)
+    for _ in range(100):
+        limit.succeed(0.01)
+    assert limit.value == 8
+    limit.fail(0.0)
+    limit.fail(0.1)  # they were in flight together: one sign
+    assert limit.value == 4
+    for _ in range(20):
+        limit.succeed(1.0)  # the first byte waits in a queue
+    assert limit.value == 4
+    for at_s in range(10, 50):
+        limit.fail(at_s)
+    assert limit.value == 1 and limit.is_free
 
 
 def test_a_liar_stays_struck_off_and_the_absent_are_asked_again() -> None:
@@ -295,15 +328,110 @@ def test_a_rate_holds_over_a_minute_within_three_percent() -> None:
     assert abs(total * 8 / now_s / 80_000_000 - 1) < 0.03
 
 
+def unix_s(text: str, zone: str = "UTC") -> float:
+    return dt.datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
+
+
 def test_windows_may_span_midnight() -> None:
-    """[from, to), local minutes of the day."""
-    night = parse_window("22:00-06:00", "w")
-    assert is_open(night, 23 * 60) and is_open(night, 0) and not is_open(night, 6 * 60)
-    assert opens_in_min(night, 21 * 60) == 60 and opens_in_min(night, 5) == 0
-    assert is_open(parse_window("", "w"), 700)
+    """[from, to), minutes of the local day."""
+    night = parse_window("22:00-06:00", "UTC", "w")
+    day = "2026-11-22T"
+    assert night.is_open(unix_s(day + "23:00")) and night.is_open(unix_s(day + "00:00"))
+    assert not night.is_open(unix_s(day + "06:00"))
+    assert night.opens_in_min(unix_s(day + "21:00")) == 60
+    assert night.opens_in_min(unix_s(day + "00:05")) == 0
+    assert parse_window("", "", "w").is_open(0) and parse_window("", "", "w").is_always
     for bad in ("2-3", "25:00-03:00", "02:61-03:00", "always"):
-        with pytest.raises(WireError):
-            parse_window(bad, "w")
+        with pytest.raises(WireError, match="window"):
+            parse_window(bad, "", "w")
+
+
+def test_a_window_is_in_the_places_own_time() -> None:
+    """Two in the morning in Tokyo is not two in the morning here; and summer time is kept."""
+    tokyo = parse_window("02:00-14:00", "Asia/Tokyo", "w")
+    assert tokyo.is_open(unix_s("2026-11-21T18:00"))
+    assert not tokyo.is_open(unix_s("2026-11-22T06:00"))
+    paris = parse_window("02:00-14:00", "Europe/Paris", "w")
+    assert paris.is_open(unix_s("2026-07-01T00:30"))
+    assert not paris.is_open(unix_s("2026-12-01T00:30"))
+    with pytest.raises(WireError, match="time zone"):
+        parse_window("", "Mars/Olympus", "w")
+
+
+def test_a_night_keeps_its_name_past_midnight() -> None:
+    """The night is the day on which its window opened, until it opens again."""
+    night = parse_window("22:00-06:00", "UTC", "w")
+    assert night.night(unix_s("2026-11-22T23:00")) == "2026-11-22"
+    assert night.night(unix_s("2026-11-23T05:59")) == "2026-11-22"
+    assert night.night(unix_s("2026-11-23T22:00")) == "2026-11-23"
+    assert Window().night(unix_s("2026-11-23T12:00")) == "2026-11-23"
+
+
+def test_budgets_of_plan_and_night_both_hold() -> None:
+    """Another plan has its own budget, another night a new one, and the operator's bounds both."""
+    spent = grown(turned(Spent(), "n1", 4), 70)
+    assert left_bytes(spent, 100, 0) == 30
+    assert left_bytes(spent, 100, 80) == 10
+    replanned = turned(spent, "n1", 5)
+    assert left_bytes(replanned, 100, 0) == 100 and left_bytes(replanned, 100, 80) == 10
+    assert left_bytes(turned(replanned, "n2", 5), 100, 80) == 80
+    assert left_bytes(grown(spent, 1000), 100, 0) == 0
+
+
+def test_what_a_killed_box_spent_is_not_given_again(tmp_path: Path) -> None:
+    """The book runs ahead of the spending, by at most a hundredth of the budget."""
+    purse = Purse(tmp_path, 0)
+    purse.turn("n1", 4, 1_000_000)
+    purse.took(500_000)
+    purse.keep(ahead=True)
+    purse.took(3_000)  # and killed before it is written down
+    again = Purse(tmp_path, 0)
+    again.turn("n1", 4, 1_000_000)
+    assert 490_000 <= again.left_bytes() <= 497_000
+    again.turn("n2", 4, 1_000_000)
+    assert again.left_bytes() == 1_000_000
+
+
+# --- courtesy ------------------------------------------------------------------------------------
+
+TARGETS = Targets(answer_s=0.05, disk_s=0.1)
+
+
+def test_fill_takes_what_it_can_while_nobody_watches() -> None:
+    """A slow disk or worker alone is no reason: the night is short."""
+    assert next_limit_bps(0, Feel(0, 8e8, 1e9, 1.0, 1.0), TARGETS) == 0
+    assert next_limit_bps(1e8, Feel(0, 8e8, 1e9, 1.0, 1.0), TARGETS) == 0
+
+
+@pytest.mark.parametrize("feel", [Feel(5e8, 8e8, 1e9, 0.06), Feel(5e8, 8e8, 1e9, 0.0, 0.2),
+                                  Feel(9.5e8, 8e8, 1e9, 0.0)])  # fmt: skip
+def test_fill_yields_when_viewers_lack_something(feel: Feel) -> None:
+    """Halved at every look that finds workers, disk or link short, down to a floor."""
+    limit_bps = next_limit_bps(0, feel, TARGETS)
+    assert limit_bps == 4e8
+    for _ in range(10):
+        limit_bps = next_limit_bps(limit_bps, feel, TARGETS)
+    assert 1e7 < limit_bps < 3e7
+
+
+def test_fill_comes_back_slowly_and_ends_without_a_limit() -> None:
+    """Not faster than a doubling in five looks; when the limit limits nothing it goes."""
+    limit_bps, steps = 1e8, 0
+    while limit_bps:
+        raised = next_limit_bps(limit_bps, Feel(5e8, 2e8, 1e9, 0.001, 0.01), TARGETS)
+        assert raised < 1.2 * limit_bps
+        limit_bps, steps = raised, steps + 1
+    assert 5 < steps < 40
+
+
+def test_a_meter_follows_the_rate() -> None:
+    """Steady bytes show as their rate, from the first second on, and a stall shows soon."""
+    meter = Meter(0.0)
+    for tick in range(1, 101):
+        meter.add(125_000, tick / 10)
+        if tick > 5:
+            assert abs(meter.bps(tick / 10) / 1e7 - 1) < 0.25
+    assert meter.bps(20.0) < 1e6
 
 
 # --- counts --------------------------------------------------------------------------------------

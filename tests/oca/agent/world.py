@@ -119,6 +119,7 @@ class SourceServer:
 
     library: Library
     lacks: set[int] = field(default_factory=set)
+    coming: set[int] = field(default_factory=set)
     fault: Fault | None = None
     asked: list[tuple[int, str, int]] = field(default_factory=list)
     sent_bytes: int = 0
@@ -142,7 +143,8 @@ class SourceServer:
         if self.status:
             return web.Response(status=self.status)
         if data is None or number in self.lacks:
-            return web.Response(status=404)
+            hope = {"Retry-After": "1"} if number in self.coming & self.lacks else {}
+            return web.Response(status=404, headers=hope)
         file = next(f for f in self.library.assets[number].files if f.name == name)
         if self.fault is not None:
             answer = await self.fault(request, file, data, start)
