@@ -72,7 +72,7 @@ class Limits:
         2_048, low=16, high=500_000, why="Descriptors kept open; the rest are opened when asked."
     )
     tokens: int = knob(
-        65_536, low=16, high=10**7, why="A token is verified once, then remembered (~300 bytes)."
+        65_536, low=16, high=10**7, why="A token is verified once, then remembered (~1 kB)."
     )
 
 
