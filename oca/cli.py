@@ -52,6 +52,9 @@ cli.add_command(keygen)
     type=click.Path(exists=True, dir_okay=False),
     help="Run a whole appliance: workers and agent.",
 )
+@click.option("--store", type=click.Path(file_okay=False), help="With --upstream: the cache's.")
+@click.option("--upstream", metavar="URL", help="Run a caching proxy in front of this server.")
+@click.option("--dynamic-bytes", type=click.IntRange(16 * 1024**2), help="Bound of the cache.")
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen (default 127.0.0.1:8080).")
 @click.option("--workers", type=click.IntRange(1, 512), help="Processes (default: one per core).")
 @click.option("--admin", metavar="HOST:PORT", help="/metrics, /healthz and /readyz here.")
@@ -69,6 +72,9 @@ cli.add_command(keygen)
 def serve(
     root: str | None,
     config_file: str | None,
+    store: str | None,
+    upstream: str | None,
+    dynamic_bytes: int | None,
     listen: str | None,
     workers: int | None,
     admin: str | None,
@@ -88,9 +94,15 @@ def serve(
     out of the folder. Byte ranges, conditional requests and CORS are right for HLS and DASH
     players. Port 0 takes any free port and prints it. SIGTERM finishes what is being sent.
     """
-    if (root is None) == (config_file is None):
-        raise click.UsageError("say either --root DIR or --config FILE")
+    if [root, config_file, upstream].count(None) != 2 or (upstream is None) != (store is None):
+        raise click.UsageError("say --root DIR, or --config FILE, or --store DIR --upstream URL")
     log.configure("oca")
+    if upstream is not None and store is not None:
+        _serve_through(
+            store, upstream, dynamic_bytes, listen or "127.0.0.1:8080",
+            workers or os.cpu_count() or 1, admin or "",
+        )  # fmt: skip
+        return
     if root is not None:
         args = ["--root", root]
         if access_log is not None:
@@ -133,6 +145,28 @@ def _serve_root(
             f"worker{'s' if workers > 1 else ''}, read-only, {to_whom}); Ctrl-C stops"
         )
         crew.run(settings, split_address(admin, "--admin") if admin else None)
+    finally:
+        shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def _serve_through(
+    store: str, upstream: str, dynamic_bytes: int | None, listen: str, workers: int, admin: str
+) -> None:
+    from oca.crew import Crew
+    from oca.settings import FolderSettings
+    from oca.through.setup import prepare
+
+    at = split_address(listen, "--listen")
+    run_dir = Path(tempfile.mkdtemp(prefix="oca-"))
+    try:
+        args = prepare(run_dir, Path(store), upstream, dynamic_bytes)
+        crew = Crew(run_dir, at, workers, args)
+        crew.add_fetcher(args)
+        click.echo(
+            f"oca at http://{crew.shown}/ caches {upstream} in {store} ({workers} "
+            f"worker{'s' if workers > 1 else ''}, open to all); Ctrl-C stops"
+        )
+        crew.run(FolderSettings(run_dir), split_address(admin, "--admin") if admin else None)
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)
 
@@ -198,6 +232,7 @@ def _shown(keys: Mapping[str, str], secret: str) -> dict[str, str]:
 @click.option("--beat-fd", type=int, required=True)
 @click.option("--run", "run_dir", required=True)
 @click.option("--root")
+@click.option("--through")
 @click.option("--access-log", default="")
 @click.option("--tls-cert", default="")
 @click.option("--tls-key", default="")
@@ -214,6 +249,7 @@ def worker(
     beat_fd: int,
     run_dir: str,
     root: str | None,
+    through: str | None,
     access_log: str,
     tls_cert: str,
     tls_key: str,
@@ -225,13 +261,18 @@ def worker(
     name: str | None,
 ) -> None:
     """One data-plane process; the supervisor starts it."""
-    from oca.worker import Post, run_appliance, run_folder
+    from oca.worker import Post, run_appliance, run_folder, run_through
 
     post = Post(index, listen_fd, life_fd, beat_fd, Path(run_dir))
     if config_file is not None:
         config = _config(config_file, name)
         log.configure(f"oca {config.id} worker {index}", config.log_level)
         run_appliance(config, post)
+    elif through is not None:
+        from oca.through.setup import prepared
+
+        log.configure(f"oca worker {index}")
+        run_through(*prepared(through), post)
     elif root is not None:
         log.configure(f"oca worker {index}")
         rules = None
@@ -252,6 +293,20 @@ def agent(config_file: str, name: str | None, life_fd: int | None) -> None:
     config = _config(config_file, name)
     log.configure(f"oca {config.id} agent", config.log_level)
     live(config, life_fd)
+
+
+@cli.command(hidden=True)
+@click.option("--through", required=True)
+@click.option("--run", "run_dir", required=True)
+@click.option("--life-fd", type=int)
+def fetcher(through: str, run_dir: str, life_fd: int | None) -> None:
+    """What fetches what is not stored; the supervisor starts it."""
+    from oca.through.fetcher import live
+    from oca.through.setup import prepared
+
+    log.configure("oca fetcher")
+    knobs, store = prepared(through)
+    live(knobs, store, Path(run_dir), life_fd)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from oca.phases import Phase
 from oca.player import Player
 from oca.quick import answer_at_once
 from oca.reasons import REFUSAL_SLOT, SLOT, Close
-from oca.service import Reply, Request
+from oca.service import FeedError, Later, Pending, Reply, Request
 from oca.tcpinfo import set_pace
 from wire.errors import UnavailableError
 
@@ -47,8 +47,10 @@ class Connection(Peer):
 
     __slots__ = (
         "_absent",
+        "_arrived",
         "_body",
         "_inside",
+        "_later",
         "_pace_bps",
         "_player",
         "_request",
@@ -64,6 +66,8 @@ class Connection(Peer):
         self._body: Sized | Chunked | None = None
         self._request: tuple[bytes, Line, Fields] | None = None
         self._absent: frozenset[bytes] = frozenset()
+        self._later: Pending | None = None
+        self._arrived: Reply | None = None
         self._pace_bps = UNPACED
         self._player: Player | None = None
         self._look_up_place()
@@ -226,9 +230,12 @@ class Connection(Peer):
         if server.pacing.is_on:
             self._pace(pace_bps(server.pacing, said, fields))
         try:
-            reply = server.service.answer(request)
+            reply, self._arrived = self._arrived or server.service.answer(request), None
         except Cold as cold:
             self._await_file(cold)
+            return
+        except Later as later:
+            self._await_reply(later.pending)
             return
         if player is not None and said is not None:
             reply = player.answered(said, reply, int(request.now_s // 60))
@@ -236,8 +243,28 @@ class Connection(Peer):
             server.metrics[REFUSAL_SLOT[reply.refused]] += 1
             server.on_refused(self.address, line, reply.refused)
         if reply.plan.close and self._close is None:
-            self._close = Close.BAD_REQUEST
+            self._close = Close.BAD_REQUEST if reply.feed is None else Close.ASKED
         self._send(reply)
+
+    def _await_reply(self, pending: Pending) -> None:
+        """It is fetched; then the request goes on with it."""
+        if self.phase is not Phase.OPENING:
+            self._enter(Phase.OPENING)
+        self._wait(self.server.poller.now_s + self.server.timeouts.send_stalled_s)
+        self._later = pending
+        pending.begin(self._on_arrived)
+
+    def _on_arrived(self, reply: Reply) -> None:
+        """What the request waited for."""
+        self._later = None
+        if self.phase is not Phase.OPENING:
+            return
+        self._arrived = reply
+        try:
+            self._dispatch()
+            self._go_on()
+        except Exception:
+            self._fail()
 
     def _await_file(self, cold: Cold) -> None:
         """Have a thread open it; then the request is asked again."""
@@ -322,6 +349,8 @@ class Connection(Peer):
             sent = self.out.transmit()
         except ShortFileError:
             self.end(Close.SHORT_FILE)
+        except FeedError:
+            self.end(Close.UPSTREAM_FAILED)
         except DiskError as exc:
             self._on_disk_error(exc)
         except OSError:
@@ -331,6 +360,10 @@ class Connection(Peer):
                 self._on_sent()
             elif sent is Sent.FULL:
                 self._watch(self._reading, True)
+            elif sent is Sent.DRY:
+                self._watch(self._reading, False)
+                if self.out.feed is not None:
+                    self.out.feed.on_ready = self._on_fed
             else:
                 self._watch(self._reading, False)
                 self.server.metrics[_COLD_READS] += 1
@@ -346,6 +379,14 @@ class Connection(Peer):
         self._enter(Phase.IDLE)
         self._wait(self.server.poller.now_s + self.server.idle_s)
         self._watch(not self._peer_done, False)
+
+    def _on_fed(self) -> None:
+        """More of the body has come, or the news that no more will."""
+        try:
+            if self.phase is Phase.SENDING and not self._writing:
+                self._on_writable()
+        except Exception:
+            self._fail()
 
     def _on_warm(self, end: int, fault: OSError | None) -> None:
         """The file was read up to `end`, or could not be."""
@@ -371,3 +412,10 @@ class Connection(Peer):
             self._end_gently(Close.CLIENT_DONE)
         elif self.phase in (Phase.HEAD, Phase.BODY):
             self._reject(400, Close.CLIENT_CLOSED_EARLY)
+
+    def end(self, reason: Close) -> None:
+        """As of a Peer; what is being fetched for it is not waited for."""
+        later, self._later = self._later, None
+        if later is not None:
+            later.give_up()
+        super().end(reason)

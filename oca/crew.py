@@ -10,7 +10,7 @@ from pathlib import Path
 from oca.admin import start_admin
 from oca.counters import Generation, nobody_connected
 from oca.listeners import listeners
-from oca.place import Books, Place, agent_duty, worker_duty
+from oca.place import Books, Place, agent_duty, fetcher_duty, worker_duty
 from oca.supervisor import Settings, Supervisor, life_pipe
 from wire.log import get
 from wire.notify import notifier
@@ -56,6 +56,11 @@ class Crew:
     def add_agent(self, args: Sequence[str]) -> None:
         """An appliance has one."""
         self._agents.append(Place(agent_duty(args, self._life_fd)))
+
+    def add_fetcher(self, args: Sequence[str]) -> None:
+        """Whoever pulls through has one."""
+        args = [*args, "--run", str(self._run_dir)]
+        self._agents.append(Place(fetcher_duty(args, self._life_fd)))
 
     def run(self, settings: Settings, admin: tuple[str, int] | None) -> None:
         """Until SIGTERM or SIGINT; with an admin address when the agent has none."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from oca.accesslog import Note
 from oca.account import ANSWERS_MAX, Account, DemandKey
 from oca.reasons import CLASS_SLOT, SLOT
-from oca.service import Reply
+from oca.service import Feed, Reply
 
 if TYPE_CHECKING:
     from oca.files import Entry
@@ -56,6 +56,7 @@ class Sent(Enum):
     ALL = auto()
     FULL = auto()  # the socket takes no more, or others have their turn
     COLD = auto()  # the next span (`Outflow.missing`) has to be read from the disk first
+    DRY = auto()  # the next bytes have not come yet (`Outflow.feed` will say when)
 
 
 class Outflow:
@@ -75,6 +76,7 @@ class Outflow:
         "_sock",
         "_warm_to",
         "account",
+        "feed",
         "note",
     )
 
@@ -87,6 +89,7 @@ class Outflow:
         self._fill = self._fin_sent = False
         self._head = self._head_left = self._body = self._warm_to = 0
         self.account = Account() if server.demand is not None else None
+        self.feed: Feed | None = None
         self.note: Note | None = None  # of an answer that the access log is told of when it ends
 
     def begin(self, reply: Reply) -> None:
@@ -103,6 +106,7 @@ class Outflow:
         if len(joined) == len(parts) and plan.body_bytes <= JOIN_BYTES_MAX:
             parts = [b"".join(joined)]
         self._take_up(parts, len(plan.head), reply.key, entry, fill=reply.fill)
+        self.feed = reply.feed
 
     def send_memory(self, first: bytes, second: bytes | memoryview) -> int:
         """Send two pieces at once; how many bytes the kernel took. Nothing is counted.
@@ -173,8 +177,12 @@ class Outflow:
         Raises OSError when the peer is gone, ShortFileError, DiskError.
         """
         budget = TURN_BYTES_MAX
-        parts = self._parts or []
-        while parts:
+        parts = [] if self._parts is None else self._parts
+        while parts or self.feed is not None:
+            if not parts:
+                if not self._refill(parts):
+                    return Sent.DRY
+                continue
             part = parts[0]
             try:
                 if isinstance(part, tuple):
@@ -186,13 +194,36 @@ class Outflow:
                     sent = self._send_span(part, most)
                     budget -= sent
                 else:
-                    sent = self._send_bytes(part, more=len(parts) > 1)
+                    sent = self._send_bytes(part, more=len(parts) > 1 or self.feed is not None)
             except (BlockingIOError, InterruptedError):
                 return Sent.FULL
             self._advance(parts, sent)
             self._count(sent)
         self.end_answer()
         return Sent.ALL
+
+    def _refill(self, parts: list[Part]) -> bool:
+        """The next parts of a body that comes by and by; False when they are not there yet."""
+        if self.feed is None:
+            raise RuntimeError("no body is coming")
+        found = self.feed.take()
+        if found is None:
+            return False
+        if self._entry is not None:
+            self._entry.release()
+        more, self._entry = found
+        if self._entry is not None:
+            self._entry.users += 1
+        self._warm_to = 0
+        parts += more
+        if not parts:
+            self._end_feed()
+        return True
+
+    def _end_feed(self) -> None:
+        feed, self.feed = self.feed, None
+        if feed is not None:
+            feed.close()
 
     # --- spans of files --------------------------------------------------------------------------
 
@@ -264,8 +295,9 @@ class Outflow:
         if self._parts is None:
             return
         if self.note is not None:
-            self.log(self._body, whole=not self._parts)
+            self.log(self._body, whole=not self._parts and self.feed is None)
         self._parts = None
+        self._end_feed()
         self._note(self._key, self._head - self._head_left, self._body)
         if self._entry is not None:
             self._entry.release()

@@ -85,6 +85,12 @@ def agent_duty(args: Sequence[str], life_fd: int) -> Duty:
     return Duty("agent", command, (life_fd,))
 
 
+def fetcher_duty(args: Sequence[str], life_fd: int) -> Duty:
+    """What fetches what is not stored."""
+    command = [sys.executable, "-m", "oca", "fetcher", "--life-fd", str(life_fd), *args]
+    return Duty("fetcher", command, (life_fd,))
+
+
 @dataclass(slots=True, eq=False)
 class Life:
     """One process, from its start to its end."""

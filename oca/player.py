@@ -40,7 +40,7 @@ class Player:
         """Take down what it said, if it may have what it asked for; the answer with CMSD."""
         server, meter = self._server, self._meter
         self._due_s = 0.0
-        if reply.plan.status < 300 and reply.entry is not None:
+        if reply.plan.status < 300 and (reply.entry is not None or reply.feed is not None):
             self._place = server.playback.note(said, reply.key, minute)
             if said.dl:
                 self._due_s = server.poller.now_s + said.dl / 1000

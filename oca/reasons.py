@@ -27,6 +27,7 @@ class Close(StrEnum):
     RESPONSE_TIMEOUT = "response_timeout"
     SHORT_FILE = "short_file"  # the file became shorter than the head promised
     FILE_ERROR = "file_error"
+    UPSTREAM_FAILED = "upstream_failed"  # in the middle of an answer that began
     DISK_STALLED = "disk_stalled"  # not opened within `disk_s`, or not read within `send_stalled_s`
     REQUEST_LIMIT = "request_limit"
     DRAIN = "drain"

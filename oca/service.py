@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Set
+from typing import Protocol
 
 import msgspec
 
@@ -60,10 +61,33 @@ class Request(msgspec.Struct, frozen=True):
     client: str = ""
 
 
+class Feed(Protocol):
+    """A body that is in several files, or still coming (oca.through)."""
+
+    on_ready: Callable[[], None]
+
+    def take(self) -> tuple[list[bytes | memoryview | tuple[int, int]], Entry | None] | None:
+        """The next parts and the file of their spans; no parts: it ended; None: `on_ready` is
+        called when there is more. Raises FeedError."""
+
+    def close(self) -> None:
+        """No more of it is needed."""
+
+
+class FeedError(Exception):
+    """No more of a body can be had; `status` is for a client whose answer has not begun."""
+
+    def __init__(self, status: int, why: str) -> None:
+        """409: the object changed, and may be asked for again."""
+        self.status, self.why = status, why
+        super().__init__(why)
+
+
 class Reply(msgspec.Struct):
     """What to send; `entry` is the file of the plan's spans, `key` whose demand it is.
 
-    `refused` is the reason of a 403, `fill` says that a peer fetches.
+    `refused` is the reason of a 403, `fill` says that a peer fetches; `feed` brings what follows
+    the plan's parts.
     """
 
     plan: Plan
@@ -71,6 +95,36 @@ class Reply(msgspec.Struct):
     key: DemandKey | None = None
     refused: str = ""
     fill: bool = False
+    feed: Feed | None = None
+
+
+class Pending(Protocol):
+    """A reply that is to come."""
+
+    def begin(self, tell: Callable[[Reply], None]) -> None:
+        """Have `tell` called once, perhaps at once."""
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more."""
+
+
+class Later(Exception):
+    """The reply is to come: `pending` brings it."""
+
+    def __init__(self, pending: Pending) -> None:
+        """Not begun yet."""
+        super().__init__()
+        self.pending = pending
+
+
+class Missing(Protocol):
+    """What is done with what is not stored."""
+
+    def answer(self, request: Request, path: bytes, key: DemandKey | None) -> Reply:
+        """The reply; raises Later when it is to come, RequestError for a doubtful target."""
+
+    def forget(self) -> None:
+        """The generation rose: nothing that was known may be true any more."""
 
 
 class Service:
@@ -79,6 +133,7 @@ class Service:
     def __init__(self, files: Shelf, boundary: bytes, gate: Gate | None = None) -> None:
         """`boundary` is random per process; without a gate everybody is served (`--root`)."""
         self._files, self._boundary, self._gate = files, boundary, gate
+        self.missing: Missing | None = None
         self.hot: dict[bytes, Hot] = {}
         self.coming: Callable[[int, float], bool] = _nothing_comes
         """Whether an asset is being fetched to this box just now (Unix seconds): peers may ask."""
@@ -92,13 +147,18 @@ class Service:
         """Whatever was opened or remembered may be gone."""
         self.hot.clear()
         self._files.forget()
+        if self.missing is not None:
+            self.missing.forget()
 
     def is_inside(self, client: Address) -> bool:
         """Whether clients at this address are served at all."""
         return self._gate is None or self._gate.is_inside(client)
 
     def answer(self, request: Request) -> Reply:
-        """The reply to one request, whatever it is; raises Cold: ask again when that is done."""
+        """The reply to one request, whatever it is.
+
+        Raises Cold: ask again when that is done; Later: it will come.
+        """
         if request.line.method not in ("GET", "HEAD"):
             return self._other_method(request)
         try:
@@ -144,18 +204,27 @@ class Service:
         name = None if split is None else decode_path(split[0])
         entry = self._entry(request, name)
         if split is None or name is None or entry is None:
-            return Reply(_refusal(request, 404, self._hope(request, path, grant)))
+            return self._missing(request, path, grant)
         facts = part_of(entry.facts, split[1], split[2])
         if facts is None:
             whole = b"Content-Range: bytes */%d\r\n" % entry.facts.size
             return Reply(_refusal(request, 416, whole))
         return self._respond(request, entry, facts, _key(grant, name), grant)
 
-    def _hope(self, request: Request, path: bytes, grant: Grant | None) -> bytes:
+    def _missing(self, request: Request, path: bytes, grant: Grant | None) -> Reply:
+        """Nothing of this name is stored; a peer that fills has other sources."""
+        name = decode_path(path)
+        if self.missing is None or (grant is not None and grant.peer):
+            return Reply(_refusal(request, 404, self._hope(request, name, grant)))
+        return self.missing.answer(request, path, None if name is None else _key(grant, name))
+
+    def _hope(
+        self, request: Request, name: tuple[bytes, ...] | None, grant: Grant | None
+    ) -> bytes:  # fmt: skip
         """What a peer hears of an asset that is not here yet: when to ask again."""
         if grant is None or not grant.peer:
             return b""
-        asset = asset_of(decode_path(path) or ())
+        asset = asset_of(name or ())
         coming = asset is not None and self.coming(asset, request.now_s)
         return COMING if coming else b""
 

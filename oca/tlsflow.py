@@ -42,8 +42,12 @@ class TlsOutflow(Outflow):
     def transmit(self) -> Sent:
         """As of a plain connection; raises OSError, ShortFileError, DiskError."""
         budget = TURN_BYTES_MAX
-        parts = self._parts or []
-        while parts:
+        parts = [] if self._parts is None else self._parts
+        while parts or self.feed is not None:
+            if not parts:
+                if not self._refill(parts):
+                    return Sent.DRY
+                continue
             if budget <= 0:
                 return Sent.FULL
             chunk = self._chunk(parts)

@@ -34,6 +34,9 @@ from oca.server import Server
 from oca.service import Service
 from oca.state import PEERS_FILE, Peers, read_peers
 from oca.store import Store
+from oca.through.attach import attach
+from oca.through.knobs import Through
+from oca.through.nofiles import NoFiles
 from oca.tls import Certificates, Files, why_no_ktls
 from oca.tokens import TokenRules
 from wire.errors import WireError
@@ -74,6 +77,20 @@ def run_folder(
     gate = None if rules is None else _folder_gate(rules, "https" if tls.cert else "http", limits)
     service = Service(files, _boundary(), gate)
     _run(_serve(post, service, Timeouts(), limits, access_log, tls, pacing))
+
+
+def run_through(knobs: Through, store: Path, post: Post) -> None:
+    """Serve what one upstream has, by way of the fetcher, to everybody until SIGTERM."""
+    limits = Limits()
+    boundary = _boundary()
+    service = Service(NoFiles(1, 1), boundary)
+
+    async def life() -> None:
+        attach(service, knobs, store, post.run_dir, name="oca", boundary=boundary,
+               open_files=limits.open_files)  # fmt: skip
+        await _serve(post, service, Timeouts(), limits, AccessLogKnobs(), Tls(), Pacing())
+
+    _run(life())
 
 
 def run_appliance(config: Config, post: Post) -> None:

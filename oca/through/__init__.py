@@ -1,0 +1,1 @@
+"""Pull-through: what is not stored is fetched from one upstream, shared, and kept for a while."""

@@ -1,0 +1,110 @@
+"""A worker's open chunks: those stored, and those that are growing while they are sent.
+
+An adapter. A stored chunk is opened by its name, without a word to the fetcher: what has the name
+is whole. One that is being fetched comes as an open file, of which so many bytes may be sent.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import OrderedDict
+
+from oca.files import Entry
+from oca.http.respond import Facts
+from oca.through.chunks import TRAILER_BYTES
+from oca.through.disk import chunk_path
+from oca.through.region import ChunkKey
+
+
+class ChunkFile(Entry):
+    """An open chunk: `bytes` of it may be sent; `whole` when no more come, `last` of its object."""
+
+    __slots__ = ("bytes", "last", "stored", "whole")
+
+    def __init__(self, fd: int, count: int, *, whole: bool) -> None:
+        """Takes over the descriptor."""
+        self.facts = Facts(count, b"", 0, b"", b"")
+        self.fd, self.body, self.identity = fd, None, (0, 0, 0, 0, 0)
+        self.ok_tail = self.part_tail = b""
+        self.check_at_s = math.inf
+        self.users = 0
+        self.used = True
+        self._warm = {}
+        self.bytes, self.whole, self.last, self.stored = count, whole, False, whole
+
+    def hold(self) -> None:
+        """Keep it open until `release`."""
+        self.users += 1
+
+    def grow(self, count: int) -> None:
+        """So many bytes are there now."""
+        self.bytes = count
+
+
+class ChunkShelf:
+    """Open chunks by (version, number); the one not asked for lately is closed first (CLOCK)."""
+
+    def __init__(self, folder: str, open_max: int) -> None:
+        """`folder` is the region's; at most `open_max` whole chunks are open."""
+        self._folder, self._max = folder, open_max
+        self._files: OrderedDict[ChunkKey, ChunkFile] = OrderedDict()
+
+    def get(self, key: ChunkKey) -> ChunkFile | None:
+        """An open chunk, or one that is stored and can be opened now; None when it is neither."""
+        file = self._files.get(key)
+        if file is not None:
+            file.used = True
+            return file
+        try:
+            fd = os.open(chunk_path(self._folder, *key), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        length = os.fstat(fd).st_size - TRAILER_BYTES
+        file = ChunkFile(fd, length, whole=True)
+        self._keep(key, file)
+        return file
+
+    def holds(self, key: ChunkKey, end: int) -> bool:
+        """Whether a chunk could be sent up to `end` now; opens nothing."""
+        file = self._files.get(key)
+        if file is not None:
+            return file.bytes >= end
+        return os.access(chunk_path(self._folder, *key), os.R_OK)
+
+    def growing(self, key: ChunkKey) -> ChunkFile | None:
+        """An open chunk, whole or not."""
+        return self._files.get(key)
+
+    def begin(self, key: ChunkKey, fd: int, count: int) -> None:
+        """A chunk that is being fetched; one of the same name is replaced: its fetch began anew."""
+        self.drop(key)
+        self._keep(key, ChunkFile(fd, count, whole=False))
+
+    def drop(self, key: ChunkKey) -> None:
+        """It was evicted, or replaced; who is sending it may finish."""
+        file = self._files.pop(key, None)
+        if file is not None:
+            file.forget()
+
+    def drop_growing(self) -> None:
+        """The fetcher is gone, and what it was writing comes no further."""
+        for key in [key for key, file in self._files.items() if not file.whole]:
+            self.drop(key)
+
+    def clear(self) -> None:
+        """Close everything."""
+        for key in list(self._files):
+            self.drop(key)
+
+    def _keep(self, key: ChunkKey, file: ChunkFile) -> None:
+        self._files[key] = file
+        turns = 2 * len(self._files)
+        while len(self._files) > self._max and turns > 0:
+            turns -= 1
+            oldest, victim = self._files.popitem(last=False)
+            if victim is file or victim.used or not victim.whole:
+                victim.used = False
+                self._files[oldest] = victim
+            else:
+                victim.forget()
