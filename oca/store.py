@@ -2,7 +2,7 @@
 
 An asset is gathered in `incoming/<asset>/` and appears by one rename; it leaves by one rename to
 `trash/`. So the inventory is the listing of `a/`, workers share nothing with the agent, and a crash
-at any instant leaves whole, verified assets plus leftovers that `recover` finds. Every disk has
+at any instant leaves whole, verified assets plus leftovers that oca.stock finds. Every disk has
 these folders; which one an asset is on: oca.seats. All calls block.
 """
 
@@ -12,11 +12,13 @@ import errno
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from oca.held import Held
+from oca.index import Index
 from oca.partfile import PartFile, StoreError, blame
 from oca.seats import Disks, Seat
 from wire.catalogue import Asset, File
@@ -39,10 +41,12 @@ class Store:
     `read_only` is the origin's: the catalogue made its tree, nothing is ever moved in it.
     """
 
-    def __init__(self, disks: Disks | Path, *, read_only: bool = False) -> None:
+    def __init__(
+        self, disks: Disks | Path, *, read_only: bool = False, index: Index | None = None
+    ) -> None:
         """A plain folder is one disk that needs no identity, its folders are made where they are
-        missing; raises StoreError."""
-        self.read_only = read_only
+        missing. `index` is kept up with what comes and goes. Raises StoreError."""
+        self.read_only, self.index = read_only, index
         if isinstance(disks, Disks):
             self.disks = disks
             return
@@ -59,6 +63,10 @@ class Store:
 
     # --- where things are ------------------------------------------------------------------------
 
+    def root_of(self, seat: Seat) -> Path:
+        """The top folder of a disk."""
+        return Path(seat.path)
+
     def roots(self, asset: int) -> tuple[Path, ...]:
         """The live disks in the order in which an asset is to be looked for; touches none."""
         return tuple(Path(seat.path) for seat in self.disks.where(asset))
@@ -66,7 +74,7 @@ class Store:
     def disk_of(self, asset: int) -> Path | None:
         """The live disk that an asset is on; None when it is on none."""
         for root in self.roots(asset):
-            if os.path.lexists(_place(root, SHELF, asset)):
+            if os.path.lexists(place(root, SHELF, asset)):
                 return root
         return None
 
@@ -83,11 +91,11 @@ class Store:
 
     def shelf(self, asset: int) -> Path:
         """Where an asset is when it is whole, or will be; raises StoreError as `home_of` does."""
-        return _place(self.disk_of(asset) or self.home_of(asset), SHELF, asset)
+        return place(self.disk_of(asset) or self.home_of(asset), SHELF, asset)
 
     def incoming(self, asset: int) -> Path:
         """Where an asset is gathered; raises StoreError as `home_of` does."""
-        return _place(self.home_of(asset), INCOMING, asset)
+        return place(self.home_of(asset), INCOMING, asset)
 
     def rooms(self) -> dict[str, int]:
         """Bytes that may still be written to each live disk, by seat; a disk that does not say has
@@ -102,106 +110,21 @@ class Store:
 
     def listing(self, known: Mapping[int, Held] = {}) -> dict[int, Held]:
         """Every whole asset; those `known` are only looked for, not into. A folder that is not
-        whole is left out: `recover` deals with it. Raises StoreError."""
+        whole is left out: oca.stock deals with it. Raises StoreError."""
         found: dict[int, Held] = {}
         for seat in self.disks.live:
-            for asset, folder in _assets(seat, SHELF):
-                entry = known.get(asset) or self._whole(folder, seat.uuid)
+            for asset, folder in assets_in(seat, SHELF):
+                entry = known.get(asset) or whole(folder, seat.uuid)
                 if entry is not None:
                     found[asset] = entry
         return found
-
-    def recover(self) -> dict[int, Held]:
-        """Once at start: empty the trash, send what is not whole back to `incoming/`, drop what
-        cannot be resumed there. Returns what is held; a disk that fails at that is switched off."""
-        if self.read_only:
-            return self.listing()
-        held: dict[int, Held] = {}
-        for seat in self.disks.live:
-            try:
-                found = self.take_stock(seat)
-            except StoreError as exc:
-                self.disks.switch_off(seat, str(exc))
-                continue
-            for asset, entry in found.items():
-                if asset not in held or self._beats(asset, seat):
-                    held[asset] = entry
-        self._clear(held)
-        return held
-
-    def take_stock(self, seat: Seat) -> dict[int, Held]:
-        """What one disk holds, whether it is in use yet or not; cleans up there as `recover` does.
-        Raises StoreError."""
-        held: dict[int, Held] = {}
-        _empty(seat)
-        for asset, folder in _assets(seat, SHELF):
-            entry = self._whole(folder, seat.uuid)
-            if entry is None:
-                self._send_back(folder)
-            else:
-                held[asset] = entry
-        self._clear_incoming(seat, held)
-        return held
-
-    def retract_from(self, seat: Seat, asset: int) -> None:
-        """Take an asset off one disk, in use or not. Raises StoreError."""
-        self._to_trash(_place(Path(seat.path), SHELF, asset))
-
-    def _clear_incoming(self, seat: Seat, held: Mapping[int, Held]) -> None:
-        """Drop what is on its way in for nothing, or where it does not belong."""
-        for asset, folder in _assets(seat, INCOMING):
-            strange = self.disks.home(asset).key != seat.key
-            if strange or asset in held or _entry(folder) is None:
-                with blame(folder):
-                    shutil.rmtree(folder)
-
-    def _clear(self, held: Mapping[int, Held]) -> None:
-        """Drop what is there twice."""
-        for seat in self.disks.live:
-            for asset, folder in _assets(seat, SHELF):
-                if asset in held and held[asset].disk != seat.uuid:
-                    _log.warning("asset is on two disks, one goes", asset=asset, path=str(folder))
-                    self._to_trash(folder)
-            self._clear_incoming(seat, held)
-
-    def _beats(self, asset: int, seat: Seat) -> bool:
-        """Whether an asset is looked for on this disk first."""
-        return self.disks.where(asset)[0].key == seat.key
 
     def entry(self, asset: int) -> bytes | None:
         """The exact bytes of a held asset's catalogue entry, or None."""
         for root in self.roots(asset):
             with suppress(OSError):
-                return (_place(root, SHELF, asset) / ENTRY).read_bytes()
+                return (place(root, SHELF, asset) / ENTRY).read_bytes()
         return None
-
-    def _whole(self, folder: Path, disk: str) -> Held | None:
-        """What a folder on the shelf holds, None when it is not whole. Raises StoreError."""
-        found = _entry(folder)
-        if found is None:
-            return None
-        asset, raw = found
-        if all(_size(folder / file.name) == file.bytes for file in asset.files):
-            return Held(asset.bytes, hashlib.sha256(raw).hexdigest(), disk)
-        return None
-
-    def _send_back(self, folder: Path) -> None:
-        """Not whole after all: what is left of it is checked again, byte by byte, on resume. On a
-        disk where it does not belong any more it goes."""
-        found, asset = _entry(folder), int(folder.name)
-        root = folder.parent.parent
-        target = _place(root, INCOMING, asset)
-        strange = self.disks.home(asset).path != str(root)
-        with blame(folder):
-            if found is None or strange or target.exists():
-                shutil.rmtree(folder)
-                return
-            for file in found[0].files:
-                if (folder / file.name).exists():
-                    (folder / file.name).rename(part_path(folder, file))
-            folder.rename(target)
-            sync_folder(target.parent)
-            sync_folder(folder.parent)
 
     # --- an asset comes --------------------------------------------------------------------------
 
@@ -213,7 +136,7 @@ class Store:
         asset = decode(Asset, raw, "catalogue entry")
         folder = self.incoming(asset.id)
         with blame(folder):
-            found = _entry(folder)
+            found = entry_in(folder)
             if found is None or found[1] != raw:
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()  # never its parents: a disk that is gone leaves a bare mount point
@@ -222,13 +145,13 @@ class Store:
 
     def begun(self, asset: int) -> bytes | None:
         """The catalogue entry of an incoming asset, or None. Raises StoreError."""
-        found = _entry(self.incoming(asset))
+        found = entry_in(self.incoming(asset))
         return found[1] if found else None
 
     def missing(self, asset: Asset) -> list[File]:
         """The files of an incoming asset that are not there whole yet. Raises StoreError."""
         folder = self.incoming(asset.id)
-        return [file for file in asset.files if _size(folder / file.name) != file.bytes]
+        return [file for file in asset.files if size_of(folder / file.name) != file.bytes]
 
     def part(self, asset: Asset, file: File) -> PartFile:
         """The file on its way in; not opened yet. Raises StoreError."""
@@ -238,7 +161,7 @@ class Store:
     def publish(self, asset: Asset) -> Held:
         """Make an incoming asset visible; raises StoreError when a file is missing."""
         seat, folder = self.disks.home(asset.id), self.incoming(asset.id)
-        target = _place(Path(seat.path), SHELF, asset.id)
+        target = place(Path(seat.path), SHELF, asset.id)
         missing = self.missing(asset)
         if missing:
             raise StoreError(f"{folder}: {missing[0].name} is not there", errno.ENOENT)
@@ -248,7 +171,10 @@ class Store:
             sync_folder(target.parent)
             sync_folder(folder.parent)
             raw = (target / ENTRY).read_bytes()
-        return Held(asset.bytes, hashlib.sha256(raw).hexdigest(), seat.uuid)
+        held = Held(asset.bytes, hashlib.sha256(raw).hexdigest(), seat.uuid)
+        if self.index is not None:
+            self.index.put({asset.id: held}, time.time())
+        return held
 
     def discard(self, asset: int) -> None:
         """Give up an incoming asset; raises StoreError. On a disk that is off it stays, and is
@@ -258,7 +184,7 @@ class Store:
         it is either visible whole or gone, and never emptied in sight.
         """
         for root in self.roots(asset):
-            gone = self._to_trash(_place(root, INCOMING, asset))
+            gone = self.to_trash(place(root, INCOMING, asset))
             if gone is not None:
                 shutil.rmtree(gone, ignore_errors=True)
 
@@ -266,9 +192,9 @@ class Store:
         """Incoming assets and the bytes that each takes already. Raises StoreError."""
         found: dict[int, int] = {}
         for seat in self.disks.live:
-            for asset, folder in _assets(seat, INCOMING):
+            for asset, folder in assets_in(seat, INCOMING):
                 with blame(folder):
-                    sizes = (_size(path) for path in folder.iterdir() if path.name != ENTRY)
+                    sizes = (size_of(path) for path in folder.iterdir() if path.name != ENTRY)
                     found[asset] = sum(size for size in sizes if size > 0)
         return found
 
@@ -279,16 +205,20 @@ class Store:
 
         The caller raises the generation word, then empties the trash. Raises StoreError.
         """
-        gone = False
-        for root in self.roots(asset):
-            folder = _place(root, SHELF, asset)
-            if self._to_trash(folder) is not None:
-                gone = True
-                with blame(folder):
-                    sync_folder(folder.parent)
-        return gone
+        return any([self.retract_from(seat, asset) for seat in self.disks.where(asset)])
 
-    def _to_trash(self, folder: Path) -> Path | None:
+    def retract_from(self, seat: Seat, asset: int) -> bool:
+        """Take an asset off one disk, in use or not; as `retract`. Raises StoreError."""
+        if self.index is not None:
+            self.index.remove((asset,), seat.uuid)  # first: a row too few is found, in time
+        folder = place(Path(seat.path), SHELF, asset)
+        if self.to_trash(folder) is None:
+            return False
+        with blame(folder):
+            sync_folder(folder.parent)
+        return True
+
+    def to_trash(self, folder: Path) -> Path | None:
         """Where an asset's folder is now; None when it was not there. Raises StoreError."""
         trash = folder.parent.parent / TRASH
         with blame(folder):
@@ -308,7 +238,7 @@ class Store:
         fault: StoreError | None = None
         for seat in self.disks.live:
             try:
-                _empty(seat)
+                empty(seat)
             except StoreError as exc:
                 fault = exc
         if fault is not None:
@@ -320,24 +250,25 @@ def part_path(folder: Path, file: File) -> Path:
     return folder / f".{file.name}.part"
 
 
-def _place(root: Path, name: str, asset: int) -> Path:
+def place(root: Path, name: str, asset: int) -> Path:
+    """An asset's folder in one of a disk's (SHELF, INCOMING)."""
     return root / name / str(asset)
 
 
-def _assets(seat: Seat, name: str) -> Iterator[tuple[int, Path]]:
-    """The assets' folders in one of a disk's, in order; raises StoreError."""
-    place = Path(seat.path) / name
-    with blame(place):
+def assets_in(seat: Seat, name: str) -> Iterator[tuple[int, Path]]:
+    """The assets' folders in one of a disk's (SHELF, INCOMING), in order; raises StoreError."""
+    folder = Path(seat.path) / name
+    with blame(folder):
         try:
-            with os.scandir(place) as found:
+            with os.scandir(folder) as found:
                 names = sorted(int(entry.name) for entry in found if _is_asset(entry.name))
         except FileNotFoundError:
             return
     for asset in names:
-        yield asset, place / str(asset)
+        yield asset, folder / str(asset)
 
 
-def _empty(seat: Seat) -> None:
+def empty(seat: Seat) -> None:
     """Unlink what is in a disk's trash. Raises StoreError."""
     trash = Path(seat.path) / TRASH
     with blame(trash):
@@ -346,7 +277,18 @@ def _empty(seat: Seat) -> None:
                 shutil.rmtree(folder)
 
 
-def _entry(folder: Path) -> tuple[Asset, bytes] | None:
+def whole(folder: Path, disk: str) -> Held | None:
+    """What a folder on the shelf holds, None when it is not whole. Raises StoreError."""
+    found = entry_in(folder)
+    if found is None:
+        return None
+    asset, raw = found
+    if all(size_of(folder / file.name) == file.bytes for file in asset.files):
+        return Held(asset.bytes, hashlib.sha256(raw).hexdigest(), disk)
+    return None
+
+
+def entry_in(folder: Path) -> tuple[Asset, bytes] | None:
     """The catalogue's entry in a folder, None when it is not there or not one. Raises StoreError
     when the disk is at fault, which says nothing against the asset."""
     with blame(folder):
@@ -372,7 +314,7 @@ def _is_asset(name: str) -> bool:
     )
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
     """Bytes of a file, -1 when it is not there. Raises StoreError when the disk is at fault."""
     with blame(path):
         try:

@@ -16,7 +16,7 @@ from functools import partial
 
 import msgspec
 
-from oca.agent.diskjudge import Judge, Probe
+from oca.agent.diskjudge import COMPLAINTS_MAX, Judge, Probe
 from oca.agent.holdings import Holdings
 from oca.agent.metrics import Metrics
 from oca.agent.pulse import Pulse
@@ -27,6 +27,7 @@ from oca.held import Held
 from oca.partfile import StoreError
 from oca.probe import in_daemon, probe, why_of
 from oca.seats import Seat
+from oca.stock import take_stock
 from oca.store import Store
 from wire.errors import OcaError
 from wire.log import get
@@ -68,6 +69,8 @@ class DiskWatch:
         """Threads that use a disk may hang with it: others are to take over."""
         self.on_judged: Callable[[float, str], None] = lambda _share, _why: None
         metrics.on_refusal = self.complain
+        self.on_back: Callable[[Seat], None] = lambda _seat: None
+        """Told of a disk that is in use again."""
         self._show()
 
     @property
@@ -89,6 +92,13 @@ class DiskWatch:
             return
         self._judges[seat.path].complain(str(fault), time.monotonic())
         self._alarms[seat.path].beat()
+
+    def condemn(self, path: str, fault: str) -> None:
+        """A disk failed at something that is not tried again: it goes."""
+        judge = self._judges[path]
+        for _ in range(COMPLAINTS_MAX):
+            judge.complain(fault, time.monotonic())
+        self._alarms[path].beat()
 
     def status(self) -> list[dict[str, object]]:
         """Every disk as operators see it."""
@@ -174,11 +184,12 @@ class DiskWatch:
             return
         await self._replace(seat)
         self._holdings.lighten(seat.uuid, found)
+        self.on_back(seat)
         _log.warning("disk is in use again", path=seat.path, assets=len(found))
 
     def _take_stock(self, seat: Seat) -> dict[int, Held]:
         """What a disk holds, less what was purged meanwhile. Raises StoreError."""
-        found = self._store.take_stock(seat)
+        found = take_stock(self._store, seat)
         for asset in self._holdings.banned & found.keys():
             self._store.retract_from(seat, asset)
             del found[asset]

@@ -16,6 +16,8 @@ from oca.agent.pulse import Pulse
 from oca.agent.reports import Reporter
 from oca.agent.tell import Workers
 from oca.partfile import StoreError
+from oca.seats import Seat
+from oca.stock import send_back
 from oca.store import Store
 from wire.durable import write_durably
 from wire.errors import ConflictError, OcaError
@@ -56,6 +58,17 @@ class Remover:
         if fault is not None:
             self._metrics.disk_refused(fault)
             raise fault
+
+    async def give_back(self, seat: Seat, asset: int, why: str) -> None:
+        """What was believed whole is not: out of sight, and fetched again where it is wrong."""
+        async with self._one:
+            self._holdings.remove(asset)
+            try:
+                await asyncio.to_thread(send_back, self._store, seat, asset)
+            except StoreError as exc:
+                self._metrics.disk_refused(exc)
+            self._workers.forget()
+        _log.error("asset is not whole after all", asset=asset, path=seat.path, why=why)
 
     def _remove(self, assets: tuple[int, ...]) -> tuple[list[int], StoreError | None]:
         gone: list[int] = []

@@ -85,15 +85,19 @@ class Holdings:
         self._on_change()
         return len(lost)
 
+    def gain(self, found: Mapping[int, Held]) -> None:
+        """These turned out to be held all the while."""
+        for asset, entry in found.items():
+            if asset not in self.held and entry.disk not in self.dark:
+                self.held[asset] = entry
+                self._bytes += entry.bytes
+        self._on_change()
+
     def lighten(self, disk: str, found: Mapping[int, Held]) -> None:
         """A disk is in use (again), and holds these."""
         self.dark.discard(disk)
-        for asset, entry in found.items():
-            if asset not in self.held:
-                self.held[asset] = entry
-                self._bytes += entry.bytes
         self.removed += 1  # the plan is to be compared anew
-        self._on_change()
+        self.gain(found)
 
     def leave(self, assets: Iterable[int]) -> None:
         """Exactly these are to leave; who was leaving and is not among them stays."""

@@ -62,7 +62,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
             await asyncio.gather(*tasks, return_exceptions=True)
             if runner is not None:
                 await runner.cleanup()
-            pool.shutdown(wait=not (parts.watch and parts.watch.trouble))
+            pool.shutdown(wait=not parts.keeper.trouble)
 
 
 def _socket_factory(knobs: Fill) -> Callable[[AddrInfoType], socket.socket] | None:

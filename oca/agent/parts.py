@@ -14,8 +14,7 @@ import aiohttp
 import msgspec
 
 from oca.agent import api
-from oca.agent.diskwatch import DiskWatch
-from oca.agent.dropper import Dropper, Purger, Remover
+from oca.agent.dropper import Dropper, Purger
 from oca.agent.events import Events
 from oca.agent.fetch import Fetcher
 from oca.agent.filler import Filler
@@ -23,6 +22,7 @@ from oca.agent.filling import Chores
 from oca.agent.flow import Flow
 from oca.agent.follow import Follower
 from oca.agent.holdings import Holdings
+from oca.agent.keeper import Keeper, open_keeper
 from oca.agent.loops import Loop, every, when_changed
 from oca.agent.manners import Manners
 from oca.agent.metrics import Metrics
@@ -36,7 +36,6 @@ from oca.agent.sources import LIES
 from oca.agent.tell import Workers
 from oca.agent.vitals import Vitals
 from oca.config import Config, split_address
-from oca.disks import Cabinet
 from oca.store import Store
 from wire.codec import decode
 from wire.errors import WireError
@@ -70,7 +69,7 @@ class Parts:
     routes: RoutesFile
     workers: Workers
     store: Store
-    watch: DiskWatch | None
+    keeper: Keeper
     metrics: Metrics
 
 
@@ -84,20 +83,13 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: Pool) -> Part
     key, keys = own_key(config), plan_keys(config)
     pulse, metrics = Pulse(), Metrics()
     holdings, workers = Holdings(pulse.beat), Workers(run_dir, knobs.site)
-    store, cabinet = _store(config, run_dir)
-    holdings.reset(store.recover())
-    watch = None
-    if cabinet is not None:
-        cabinet.keep(store.disks.seats)
-        watch = DiskWatch(store, cabinet, holdings, workers, config.disk, metrics)
+    vitals = Vitals(run_dir, _probe_url(config), knobs.link_bps, metrics)
+    keeper = open_keeper(config, holdings, workers, metrics, pool.renew, vitals.note_disks)
+    store, remover = keeper.store, keeper.remover
     workers.forget()
     outbox = Outbox(run_dir, me, knobs.site, time.time())
-    vitals = Vitals(run_dir, _probe_url(config), knobs.link_bps, metrics)
-    if watch is not None:
-        watch.on_judged, watch.on_hang = vitals.note_disks, pool.renew
     routes = RoutesFile(Path(knobs.routes_file) if knobs.routes_file else None)
     events = Events(run_dir, outbox, metrics)
-    remover = Remover(store, holdings, workers, metrics)
     purse = Purse(run_dir, config.fill.budget_bytes)
     flow = Flow(config.fill.rate_bps, purse.took, time.monotonic())
     fetcher = Fetcher(store, session, key, config.fill, pool, flow, metrics)
@@ -123,20 +115,12 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: Pool) -> Part
         routes=routes,
         workers=workers,
         store=store,
-        watch=watch,
+        keeper=keeper,
         metrics=metrics,
     )
     parts.follower.load()
     parts.purger.load()
     return parts
-
-
-def _store(config: Config, run_dir: Path) -> tuple[Store, Cabinet | None]:
-    """The origin's tree is not ours to watch: the catalogue made it."""
-    if config.role == "origin":
-        return Store(Path(config.store), read_only=True), None
-    cabinet = Cabinet(config.disk_paths, run_dir, config.id, mounts=config.disks_are_mounts)
-    return Store(cabinet.open()), cabinet
 
 
 def loops_of(parts: Parts, config: Config, session: aiohttp.ClientSession) -> dict[str, Loop]:
@@ -160,13 +144,12 @@ def loops_of(parts: Parts, config: Config, session: aiohttp.ClientSession) -> di
             ),
             "inventory": partial(parts.reporter.tell_fill, fill),
         }
-    if parts.watch is not None:
-        loops["disks"] = parts.watch.run
+    loops |= parts.keeper.loops()
     if config.role == "origin":
         loops["relist"] = every(knobs.heartbeat_s, partial(_relist, parts))
     else:
         loops |= {"fill": parts.filler.run, "drop": parts.dropper.run, **parts.chores.loops()}
-    return loops
+    return parts.keeper.gated(loops)
 
 
 def _remark(follower: Follower, fetcher: Fetcher) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from oca.disks import IDENTITY, Cabinet, DiskFault, ToldDisks, read_table
 from oca.seats import Disks, Seat, order
+from oca.stock import recover
 from oca.store import Store
 from tests.oca.test_store import take_in
 
@@ -76,7 +77,7 @@ def test_assets_are_spread_and_found_again(run: Path) -> None:
     places = fill(cabinet(run, "d1", "d2", "d3").open(), 30)
     assert len({path.parent.parent for path in places.values()}) == 3
     again = Store(cabinet(run, "d1", "d2", "d3").open())
-    assert set(again.recover()) == set(range(30))
+    assert set(recover(again)) == set(range(30))
     told = Store(ToldDisks([str(run.parent / name) for name in ("d1", "d2", "d3")], run))
     assert {asset: told.shelf(asset) for asset in range(30)} == places
 
@@ -88,7 +89,7 @@ def test_disks_that_change_places_are_known(run: Path) -> None:
     (run.parent / "d2").rename(run.parent / "d1")
     (run.parent / "x").rename(run.parent / "d2")
     store = Store(cabinet(run, "d1", "d2").open())
-    assert set(store.recover()) == set(range(20))
+    assert set(recover(store)) == set(range(20))
     assert all(store.home_of(asset) == store.disk_of(asset) for asset in places)
 
 
@@ -96,7 +97,7 @@ def test_what_was_stored_before_a_disk_was_added_is_found_where_it_is(run: Path)
     """Nothing moves, nothing is fetched again; new assets go where they belong."""
     fill(cabinet(run, "d1").open(), 20)
     store = Store(cabinet(run, "d1", "d2").open())
-    assert set(store.recover()) == set(range(20))
+    assert set(recover(store)) == set(range(20))
     assert all(store.disk_of(asset) == run.parent / "d1" for asset in range(20))
     newcomer = next(a for a in range(20, 99) if store.home_of(a) == run.parent / "d2")
     take_in(store, newcomer, 100)
@@ -112,7 +113,7 @@ def test_an_asset_on_two_disks_is_kept_once(run: Path) -> None:
     take_in(store, asset, 100)
     alone = Store(Disks([both.seats[1]]))
     take_in(alone, asset, 100)
-    assert set(store.recover()) == {asset}
+    assert set(recover(store)) == {asset}
     assert store.disk_of(asset) == run.parent / "d1"
     assert not (run.parent / "d2" / "a" / str(asset)).exists()
 
@@ -126,7 +127,7 @@ def test_a_replaced_disk_takes_over_the_share(run: Path) -> None:
     disks = cabinet(run, "d1", "d2").open()
     new = disks.seats[1]
     assert new.is_live and new.key == before[new.path].key and new.uuid != before[new.path].uuid
-    assert 0 < len(Store(disks).recover()) < 20
+    assert 0 < len(recover(Store(disks))) < 20
 
 
 def test_a_strange_disk_is_not_touched(run: Path) -> None:
@@ -138,14 +139,14 @@ def test_a_strange_disk_is_not_touched(run: Path) -> None:
     disks = cabinet(run, "d1", "d2").open()
     assert "thesis.tex" in disks.seats[1].why
     assert [p.name for p in (run.parent / "d2").iterdir()] == ["thesis.tex"]
-    assert 0 < len(Store(disks).recover()) < 20
+    assert 0 < len(recover(Store(disks))) < 20
     (run.parent / "d2").rename(run.parent / "thesis")
     (run.parent / "run2").mkdir()
     cabinet(run.parent / "run2", "d2", me="other").open()
     assert "a disk of other" in cabinet(run, "d1", "d2").open().seats[1].why
     (run.parent / "d2").rename(run.parent / "others")
     (run.parent / "away").rename(run.parent / "d2")
-    assert set(Store(cabinet(run, "d1", "d2").open()).recover()) == set(range(20))
+    assert set(recover(Store(cabinet(run, "d1", "d2").open()))) == set(range(20))
 
 
 def test_a_path_that_is_no_mount_point_is_a_missing_disk(run: Path) -> None:
@@ -170,7 +171,7 @@ def test_a_lost_run_folder_loses_no_disk(run: Path) -> None:
     for path in run.iterdir():
         path.unlink()
     store = Store(cabinet(run, "d1", "d2").open())
-    assert set(store.recover()) == set(range(20))
+    assert set(recover(store)) == set(range(20))
     picks = random.Random(1).sample(range(20), 5)
     assert all(store.home_of(asset) == store.disk_of(asset) for asset in picks)
 

@@ -11,6 +11,7 @@ from threading import Barrier
 import pytest
 
 from oca.partfile import PartFile, StoreError, WrongBytes
+from oca.stock import recover
 from oca.store import ENTRY, Store, part_path
 from tests.oca.agent.world import make_asset, make_file
 from wire.catalogue import CHUNK_BYTES, Asset
@@ -97,7 +98,7 @@ def test_what_is_not_whole_is_sent_back_at_start(store: Store, harm: str) -> Non
         (folder / ENTRY).unlink()
     else:
         (folder / ENTRY).write_bytes(encode(make_asset(7, 1)[0]))
-    assert set(Store(store.root).recover()) == {6}
+    assert set(recover(Store(store.root))) == {6}
     assert not folder.exists()
 
 
@@ -107,7 +108,7 @@ def test_what_was_sent_back_is_checked_again_and_completed(store: Store) -> None
     asset, content = make_asset(5, 1000, 2000)
     (store.shelf(5) / "seg-1.m4s").write_bytes(b"x" * 2000)
     (store.shelf(5) / "seg-0.m4s").write_bytes(content["seg-0.m4s"][:10])
-    store.recover()
+    recover(store)
     assert [file.name for file in store.missing(asset)] == ["seg-0.m4s", "seg-1.m4s"]
     offsets = []
     for file in store.missing(asset):
@@ -132,7 +133,7 @@ def test_a_start_finds_leftovers(store: Store) -> None:
     (store.root / "incoming" / "5").mkdir()
     (store.root / "a" / "notes").mkdir()
     again = Store(store.root)
-    assert set(again.recover()) == {5}
+    assert set(recover(again)) == {5}
     assert again.gathering() == {6: 3000}
     assert not list((store.root / "trash").iterdir())
     assert again.part(asset, asset.files[0]).resume() == 3000
@@ -163,7 +164,7 @@ def test_the_origins_tree_is_never_moved(store: Store) -> None:
     take_in(store, 6, 100)
     (store.shelf(5) / ENTRY).unlink()
     origin = Store(store.root, read_only=True)
-    assert set(origin.recover()) == {6}
+    assert set(recover(origin)) == {6}
     assert store.shelf(5).exists()
 
 

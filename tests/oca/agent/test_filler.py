@@ -45,7 +45,6 @@ async def test_a_plan_that_comes_during_the_comparison_is_not_taken_for_compared
     holdings.follow(plan(want(1), generation=1, expires_s=far))
     disk = SlowDisk(lambda: holdings.follow(plan(generation=2, expires_s=far)))
     store = Store(tmp_path)
-    store.recover()
     filler = Filler(
         "a1",
         store,
