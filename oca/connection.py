@@ -219,6 +219,7 @@ class Connection(Peer):
             line=line,
             fields=fields,
             inside=self._inside,
+            client=self.address,
             close=self._close is not None,
             date=server.date,
             now_s=time.time(),
