@@ -281,15 +281,19 @@ def keygen(file: Path, alg: str) -> None:
 
 
 @main.command("check-config")
-@config_option
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="As FILE.")
 @faults_told
-def check_config(config: Path) -> None:
+def check_config(file: Path | None, config: Path | None) -> None:
     """Read the configuration and everything it names; exit 0 if all of it holds.
 
     \b
     Example:  ExecStartPre=fill check-config --config /etc/fill/fill.toml
     """
-    files: Files = read_files(config)
+    path = file or config
+    if path is None or (file and config):
+        raise click.UsageError("say which file: FILE or --config FILE")
+    files: Files = read_files(path)
     for line in inquiry.check(files):
         click.echo(line)
 

@@ -10,12 +10,14 @@ from fill.history import reading
 from fill.ledger import Ledger, alone
 from fill.night import open_plans, read_all_demand
 from fill.offload import offload_report
-from wire.durable import write_durably
-from wire.errors import NotFoundError
+from wire.durable import why_not_writable, write_durably
+from wire.errors import NotFoundError, WireError
 from wire.ids import ORIGIN_ID
 from wire.knobs import knobs_of
+from wire.listen import refuse_clash
 from wire.offload import OffloadReport
 from wire.plan import Plan, PurgeList, sign_purge
+from wire.web import listen_address
 
 
 def explanation(files: Files, asset: int, appliance: str) -> list[str]:
@@ -94,6 +96,7 @@ def check(files: Files) -> list[str]:
     catalogue, fleet = files.read_catalogue(), files.read_fleet()
     files.signing_key()
     files.steering_keys()
+    _check_places(files)
     demand = read_all_demand(files, catalogue, fleet)
     boxes = [box for box in fleet.appliances if box.id != ORIGIN_ID]
     total = sum(entry.asset.bytes for entry in catalogue.entries.values())
@@ -104,6 +107,21 @@ def check(files: Files) -> list[str]:
         f"demand: {len(demand.rows)} rows",
         "all of it holds",
     ]
+
+
+def _check_places(files: Files) -> None:
+    """Ports that clash, a state folder that is not ours; raises WireError."""
+    config, what = files.config, str(files.base)
+    refuse_clash(
+        {
+            "listen": listen_address(config.listen, f"{what}: listen"),
+            "admin_listen": listen_address(config.admin_listen, f"{what}: admin_listen"),
+        },
+        what,
+    )
+    why = why_not_writable(files.state)
+    if why is not None:
+        raise WireError(what, "state", why)
 
 
 def _in_force(ledger: Ledger) -> int:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -195,16 +196,27 @@ def _config(path: str, name: str | None = None) -> Config:
 
 
 @cli.command("check-config")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--config", type=click.Path(exists=True, dir_okay=False), help="As FILE.")
 @click.option("--quiet", "-q", is_flag=True, help="Say only what is wrong.")
-def check_config(file: str, quiet: bool) -> None:
-    """Read FILE and the keys it names as `serve --config` would; print settings and reasons.
+def check_config(file: str | None, config: str | None, quiet: bool) -> None:
+    """Read FILE and what it names as `serve --config` would; print settings and reasons.
 
-    Exit 0 when it can be used. Secrets (shared keys) are not printed.
+    Exit 0 when it can be used; what is doubtful (an expired certificate, a missing file of routes)
+    is said on stderr. Secrets (shared keys) are not printed.
     """
-    from oca.settings import checked
+    name = file or config
+    if name is None or (file and config):
+        raise click.UsageError("say which file: FILE or --config FILE")
+    _check_config(name, quiet)
+
+
+def _check_config(file: str, quiet: bool) -> None:
+    from oca.settings import checked, disk_doubts, doubts
 
     config = checked(Path(file).read_bytes(), file)
+    for text in [*doubts(config, datetime.now(UTC)), *disk_doubts(config)]:
+        click.echo(f"warning: {file}: {text}", err=True)
     if quiet:
         return
     shown = replace(

@@ -29,6 +29,7 @@ HELP = {
     "oca_cold_opens_total": "Requests that waited for a thread to open or read a file",
     "oca_cold_reads_total": "Spans of files that a thread read from the disk before they were sent",
     "oca_connections_total": "Connections accepted",
+    "oca_ktls_connections_total": "TLS connections that the kernel encrypts",
     CONNECTIONS_OPEN: "Connections open now",
     "oca_cmcd_requests_total": "Granted requests of players that speak CMCD",
     "oca_cmcd_starved_total": "Of those, after the player's buffer ran dry (bs)",

@@ -1,6 +1,6 @@
 """The life of a connection as a table. Pure; the edge (oca.connection) obeys it.
 
-    HANDSHAKE (TLS only) ──► IDLE
+    HANDSHAKE (TLS only) ──► IDLE, or what we say against it ──► FLUSH ──► CLOSED
 
     IDLE ──bytes──► HEAD ──complete──► BODY ──drained──► SENDING ──done──► IDLE
                       │                  │                  │ says close
@@ -33,7 +33,7 @@ class Phase(Enum):
 
 
 NEXT: dict[Phase, frozenset[Phase]] = {
-    Phase.HANDSHAKE: frozenset({Phase.IDLE, Phase.CLOSED}),
+    Phase.HANDSHAKE: frozenset({Phase.IDLE, Phase.FLUSH, Phase.CLOSED}),
     Phase.IDLE: frozenset(
         {
             *(Phase.HANDSHAKE, Phase.HEAD, Phase.BODY, Phase.OPENING),

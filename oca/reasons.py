@@ -18,7 +18,9 @@ class Close(StrEnum):
     CLIENT_RESET = "client_reset"  # RST or another socket error
     ASKED = "connection_close"  # the request (or HTTP/1.0) asked for a close
     BAD_REQUEST = "bad_request"  # answered with an error after which framing cannot be trusted
-    TLS_REFUSED = "tls_refused"  # no handshake: garbage, an old version, a broken-off peer
+    TLS_REFUSED = "tls_refused"  # no handshake: garbage, a broken-off peer, no common cipher
+    TLS_OLD_VERSION = "tls_old_version"  # TLS 1.1 or older (RFC 8996)
+    TLS_PLAIN_HTTP = "tls_plain_http"  # http:// to an https port
     TLS_TIMEOUT = "tls_timeout"
     HEAD_TIMEOUT = "head_timeout"
     BODY_TIMEOUT = "body_timeout"
@@ -72,6 +74,7 @@ SLOT_NAMES: tuple[str, ...] = (
     "oca_cold_opens_total",
     "oca_cold_reads_total",
     "oca_connections_total",
+    "oca_ktls_connections_total",
     CONNECTIONS_OPEN,
     "oca_cmcd_requests_total",
     "oca_cmcd_starved_total",

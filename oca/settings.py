@@ -6,21 +6,28 @@ dies while that is being edited comes back as it was.
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
+from oca import tls
 from oca.agent.parts import own_key, plan_keys
-from oca.config import Config, Timeouts, read
+from oca.agent.routes import parse_routes
+from oca.config import Config, Timeouts, read, split_address
 from oca.tokens import read_token_file
-from wire.durable import write_durably
+from wire.durable import why_not_writable, write_durably
 from wire.errors import WireError
+from wire.listen import refuse_clash
+from wire.log import get
 
 ACCEPTED_FILE = "accepted.toml"
 FIXED = ("id", "store", "disks", "run", "listen", "admin", "workers")
 """Sockets, folders and places are made once; another one needs a restart."""
 
+_log = get("settings")
+
 
 def checked(raw: bytes, what: str) -> Config:
-    """The configuration `raw` of file `what`, once the keys it names are read as well.
+    """The configuration `raw` of file `what`, once keys and certificates that it names were read.
 
     Raises WireError naming file and field.
     """
@@ -28,7 +35,43 @@ def checked(raw: bytes, what: str) -> Config:
     if config.agent.key_file:
         own_key(config)
         plan_keys(config)
+    if config.tls.cert:
+        tls.load(_files(config))
+    addresses = {"listen": split_address(config.listen, "listen")}
+    if config.admin:
+        addresses["admin"] = split_address(config.admin, "admin")
+    refuse_clash(addresses, what)
+    why = why_not_writable(Path(config.run))
+    if why is not None:
+        raise WireError(what, "run", why)
     return config
+
+
+def _files(config: Config) -> tls.Files:
+    return tls.Files(config.tls.cert, config.tls.key, config.tls.names)
+
+
+def doubts(config: Config, now: datetime.datetime) -> list[str]:
+    """What does not keep a box from serving, but somebody should hear of: a line each. No disk of
+    the store is looked at: one that hangs must not keep a box from starting."""
+    found = tls.doubts(_files(config), now) if config.tls.cert else []
+    if config.access_log.file:
+        why = why_not_writable(Path(config.access_log.file).parent)
+        found += [f"access_log.file: {why}"] if why else []
+    if config.agent.routes_file:
+        try:
+            parse_routes(Path(config.agent.routes_file).read_bytes(), config.agent.routes_file)
+        except (OSError, WireError) as exc:
+            found.append(f"agent.routes_file: no client is inside without it: {exc}")
+    return found
+
+
+def disk_doubts(config: Config) -> list[str]:
+    """The store's disks that cannot be written. May wait for a disk."""
+    if config.role == "origin":
+        return []
+    faults = [why_not_writable(Path(path)) for path in config.disk_paths]
+    return [f"store: {why}" for why in faults if why]
 
 
 class FolderSettings:
@@ -79,6 +122,11 @@ class FileSettings:
         self._raw = path.read_bytes()
         self.config = checked(self._raw, str(path))
         self._before = (self._raw, self.config)
+        self._tell_doubts()
+
+    def _tell_doubts(self) -> None:
+        for text in doubts(self.config, datetime.datetime.now(datetime.UTC)):
+            _log.warning("check the configuration", why=text)
 
     @property
     def drain_s(self) -> float:
@@ -109,6 +157,7 @@ class FileSettings:
         self._before = (self._raw, self.config)
         self._raw, self.config = raw, config
         self.keep()
+        self._tell_doubts()
 
     def revert(self) -> None:
         """Back to the copy before."""

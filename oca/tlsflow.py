@@ -12,17 +12,29 @@ KiB): so a little too much is taken back, never too little, and no byte is bille
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from oca.connection import Connection
+from oca.http.respond import refuse
 from oca.outflow import TURN_BYTES_MAX, DiskError, Outflow, Part, Sent, ShortFileError
 from oca.phases import Phase
-from oca.reasons import Close
+from oca.reasons import CLASS_SLOT, SLOT, Close
+from oca.tls import kernel_encrypts
+
+if TYPE_CHECKING:
+    from oca.server import Server
 
 CHUNK_BYTES = 128 * 1024  # as much as the kernel holds unsent
 READ_BYTES = 16 * 1024  # a whole record (RFC 8446 §5.1), so that none waits inside OpenSSL
 _scratch = memoryview(bytearray(CHUNK_BYTES))
+PLAIN_BYTES_MAX = 64 * 1024  # of one who speaks plain HTTP: he shall get a FIN and no reset
+_KTLS = SLOT["oca_ktls_connections_total"]
+_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW"})
+_PLAIN = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST"})
 _WANTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError, InterruptedError)
 
 
@@ -93,16 +105,55 @@ class TlsOutflow(Outflow):
         return count
 
     def interim(self, head: bytes) -> None:
-        """A 1xx head: left out, for a write that could not be finished would hold up the answer."""
+        """A 1xx head, if there is room for it: it may be left out, but not be begun and not ended,
+        for OpenSSL would want the rest before the answer."""
+        room = select.poll()
+        room.register(self._fd, select.POLLOUT)
+        if room.poll(0) == [(self._fd, select.POLLOUT)]:
+            super().interim(head)
 
     def finish(self) -> None:
         """Say that nothing more comes, encrypted (close_notify) and plain; raises OSError."""
-        if isinstance(self._sock, ssl.SSLSocket):
-            try:
-                self._sock.unwrap()
-            except (*_WANTS, ssl.SSLError, ValueError):
-                pass  # the peer's own close_notify is not waited for
+        _say_end(self._sock)
         super().finish()
+
+
+class _Raw:
+    """The socket below an SSLSocket: what is written to it goes to the kernel as it is."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.fileno = sock.fileno
+        self.send = partial(socket.socket.send, sock)
+        self.sendmsg = partial(socket.socket.sendmsg, sock)
+        self.setsockopt = sock.setsockopt
+        self.shutdown = sock.shutdown
+
+
+class KernelOutflow(Outflow):
+    """As on a plain connection, for the kernel encrypts (kTLS): sendfile and all.
+
+    Only alerts are OpenSSL's. Untested where we work: no kernel of ours has the module.
+    """
+
+    __slots__ = ("_tls",)
+
+    def __init__(self, server: Server, sock: socket.socket) -> None:
+        """`sock` is the SSLSocket, after its handshake."""
+        super().__init__(server, cast("socket.socket", _Raw(sock)))
+        self._tls = sock
+
+    def finish(self) -> None:
+        """Say that nothing more comes, encrypted (close_notify) and plain; raises OSError."""
+        _say_end(self._tls)
+        super().finish()
+
+
+def _say_end(sock: Any) -> None:
+    if isinstance(sock, ssl.SSLSocket):
+        try:
+            sock.unwrap()
+        except (*_WANTS, ssl.SSLError, ValueError):
+            pass  # the peer's own close_notify is not waited for
 
 
 class TlsConnection(Connection):
@@ -137,13 +188,39 @@ class TlsConnection(Connection):
             self._watch(True, False)
         except ssl.SSLWantWriteError:
             self._watch(False, True)
+        except ssl.SSLError as exc:
+            self._refuse_hands(exc.reason or "")
         except OSError:
             self.end(Close.TLS_REFUSED)
         else:
+            if kernel_encrypts(self.sock):
+                self.out = KernelOutflow(self.server, self.sock)
+                self.server.metrics[_KTLS] += 1
             self._enter(Phase.IDLE)
             self._watch(True, False)
             self._wait(self.server.poller.now_s + self.server.idle_s)
             self._on_readable()
+
+    def _refuse_hands(self, why: str) -> None:
+        """OpenSSL has sent its alert; who speaks plain HTTP is told so in plain HTTP."""
+        reason = Close.TLS_REFUSED
+        if why in _OLD:
+            reason = Close.TLS_OLD_VERSION
+        elif why in _PLAIN:
+            reason = Close.TLS_PLAIN_HTTP
+            self._answer_plainly()
+        self._end_gently(reason)
+
+    def _answer_plainly(self) -> None:
+        plan = refuse(400, date=self.server.date, close=True)
+        answer = plan.head + b"".join(part for part in plan.parts if isinstance(part, bytes))
+        try:
+            socket.socket.recv(self.sock, PLAIN_BYTES_MAX)
+            socket.socket.send(self.sock, answer)
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+        except OSError:
+            return  # gone already
+        self.server.metrics[CLASS_SLOT[4]] += 1
 
     def _receive(self) -> bytes:
         try:

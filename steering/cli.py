@@ -26,11 +26,12 @@ ADMIN_URL = "http://127.0.0.1:9481"
 ANSWER_S = 10.0
 PAGE_COLUMNS = 160
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _config = click.option(
     "--config",
     "path",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_FILE,
     help="The replica's TOML file; docs/KNOBS.md lists every setting.",
 )
 _admin = click.option(
@@ -70,9 +71,13 @@ def serve_command(path: Path) -> None:
 
 
 @main.command("check-config")
-@_config
-def check_config(path: Path) -> None:
+@click.argument("file", required=False, type=_FILE)
+@click.option("--config", type=_FILE, help="As FILE.")
+def check_config(file: Path | None, config: Path | None) -> None:
     """Read the configuration and every file it names; say what is wrong, or what would run."""
+    path = file or config
+    if path is None or (file and config):
+        raise click.UsageError("say which file: FILE or --config FILE")
     loaded = _load(path)
     boxes, sites = len(loaded.fleet.appliances), len(loaded.fleet.sites)
     click.echo(

@@ -23,11 +23,13 @@ from steering.snapshot import SnapshotStore
 from steering.tokens import TokenMint, TokenRules
 from steering.view import Silence, View
 from wire.auth import bearer
+from wire.durable import why_not_writable
 from wire.errors import UnavailableError, WireError
 from wire.fleet import Fleet, read_fleet
 from wire.ids import ORIGIN_ID
 from wire.keys import SigningKey, parse_private_key
 from wire.knobs import read_config
+from wire.listen import refuse_clash
 from wire.log import get
 from wire.token import signed_folder
 from wire.web import listen_address, problems, serve_until_stopped
@@ -53,8 +55,14 @@ def load(path: Path) -> Loaded:
     """Read a configuration and what it names; raises WireError naming file and field."""
     config = read_config(Config, _bytes_of(path, "configuration"), str(path))
     fleet_file, key_file = path.parent / config.fleet, path.parent / config.tokens.key_file
-    for name, address in (("listen", config.listen), ("admin", config.admin)):
-        listen_address(address, f"{path}: {name}")
+    addresses = {
+        name: listen_address(address, f"{path}: {name}")
+        for name, address in (("listen", config.listen), ("admin", config.admin))
+    }
+    refuse_clash(addresses, str(path))
+    why = why_not_writable(path.parent / config.state)
+    if why is not None:
+        raise WireError(str(path), "state", why)
     return Loaded(
         config=config,
         fleet=read_fleet(_bytes_of(fleet_file, "fleet"), str(fleet_file)),

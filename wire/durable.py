@@ -31,3 +31,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def why_not_writable(folder: Path) -> str | None:
+    """Why nothing could be written in `folder`, or in what is to hold it; None if it can."""
+    place = folder
+    try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            return f"{place} is no folder"
+    except OSError as exc:
+        return f"{place}: {exc.strerror}"
+    return None if os.access(place, os.W_OK | os.X_OK) else f"{place} cannot be written by us"

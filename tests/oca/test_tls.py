@@ -23,11 +23,13 @@ from tests.oca.running import Oca, children_of, read_answer, serving, wait_until
 SIZE = 5_000_123
 
 
-def make_certificate(name: str, cert: Path, key: Path) -> bytes:
-    """A self-signed certificate; its DER bytes."""
+def make_certificate(
+    name: str, cert: Path, key: Path, now: datetime.datetime | None = None
+) -> bytes:
+    """A self-signed certificate, good for some days around `now`; its DER bytes."""
     private = ec.generate_private_key(ec.SECP256R1())
     who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = now or datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(who)
