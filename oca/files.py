@@ -25,7 +25,7 @@ from wire.catalogue import Asset
 from wire.codec import decode
 from wire.errors import WireError
 from wire.ids import ASSET_ID_MAX
-from wire.log import get
+from wire.log import Bounded
 
 MEMORY_FILE_BYTES_MAX = 64 * 1024
 """Up to here one write of head and body beats a head and a sendfile (measured: 1.3x at 4 KiB)."""
@@ -44,7 +44,7 @@ the kernel evicts, and a mistake costs one wait for the disk."""
 WARM_BLOCKS_MAX = 64  # remembered per file
 
 CATALOGUE_ENTRIES_MAX = 1024  # entries of assets kept as read; one of 1,200 files is ~600 kB
-_log = get("files")
+_log = Bounded("files")  # what requests can cause
 
 Identity = tuple[int, int, int, int, int]
 

@@ -19,7 +19,7 @@ import stat
 from collections.abc import Callable
 
 from wire.errors import UnavailableError
-from wire.log import get
+from wire.log import Bounded
 
 _PROC = "/proc/self/fd/%d"
 _GONE = frozenset(
@@ -32,7 +32,7 @@ _AT_FDCWD = -100
 _RESOLVE_CACHED = 0x20
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _PROBE = bytearray(1)
-_log = get("files")
+_log = Bounded("files")
 
 Landing = Callable[[float], bool]
 """Puts what a thread found where it belongs, on the loop, at a monotonic time; whether there was

@@ -30,9 +30,11 @@ from oca.reasons import CLASS_SLOT, CLOSE_SLOT, CONNECTIONS_OPEN, SLOT, Close
 from oca.service import Service
 from oca.tls import Certificates
 from oca.tlsflow import TlsConnection, secure
-from wire.log import get
+from wire.log import Bounded, client_prefix, get
 
 SWEEP_S = 0.25
+FLUSH_SWEEPS = 4  # after so many it is said how many lines the log left out
+FAULTS_LOGGED_PER_S = 5  # with a traceback each
 RENEW_S = 2.0  # certificates that were replaced are taken up within this
 ACCEPT_TURN_MAX = 64  # connections taken in one go
 ACCEPT_PAUSE_S = 0.1  # when the process is out of descriptors
@@ -40,7 +42,6 @@ DRAIN_GRACE_S = 1.0  # an idle player that asked this lately may be asking again
 UNSENT_BYTES_MAX = 128 * 1024
 """TCP_NOTSENT_LOWAT: bounds memory per slow client, keeps what is sent in the processor's cache."""
 
-REFUSED_LOG_PER_S = 20  # a flood of bad tokens must not become a flood of log lines
 _PARAMETER = re.compile(rb";|%3[bB]")  # where a token may begin, however it is spelled
 
 _OPEN = SLOT[CONNECTIONS_OPEN]
@@ -99,7 +100,8 @@ class Server:
         self.poller = self._loop.poller
         self.disk = Disk(self._loop)
         self.deadlines: Deadlines[Peer] = Deadlines(SWEEP_S, self.poller.now_s)
-        self._refused_logged = 0
+        self._refusals, self._faults = Bounded("server"), Bounded("server", FAULTS_LOGGED_PER_S)
+        self._told = 0
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -177,19 +179,18 @@ class Server:
             self._empty.set()
 
     def on_refused(self, address: str, line: Line, reason: str) -> None:
-        """Log a 403: the reason, never the token."""
-        self._refused_logged += 1
-        if self._refused_logged <= REFUSED_LOG_PER_S:
-            path = _PARAMETER.split(line.path, maxsplit=1)[0].decode("latin-1")
-            _log.info("refused", client=address, path=path[:256], why=reason)
+        """Log a 403: the reason, never the token, and no more of a person than the network."""
+        path = _PARAMETER.split(line.path, maxsplit=1)[0].decode("latin-1")
+        self._refusals.info("refused", client=client_prefix(address), path=path[:256], why=reason)
 
     def on_fault(self, connection: Peer) -> None:
         """A fault of ours; call it while the exception is being handled."""
-        _log.exception("fault", client=connection.address, phase=connection.phase.name)
+        where = client_prefix(connection.address)
+        self._faults.exception("fault", client=where, phase=connection.phase.name)
 
     def on_disk_error(self, why: str) -> None:
         """A file could not be read while it was being sent."""
-        _log.error("disk error", why=why)
+        self._faults.error("disk error", why=why)
 
     # --- the loop's callbacks --------------------------------------------------------------------
 
@@ -263,7 +264,10 @@ class Server:
         self._loop.call_later(SWEEP_S, self._tick)
         self.date = http_date(time.time())
         self.ok_start, self.part_start = start_of(200, self.date), start_of(206, self.date)
-        self._refused_logged = max(0, self._refused_logged - int(REFUSED_LOG_PER_S * SWEEP_S))
+        self._told += 1
+        if self._told % FLUSH_SWEEPS == 0:
+            self._refusals.flush()
+            self._faults.flush()
         self.is_stale()
         self._publish()
         now_s = time.monotonic()

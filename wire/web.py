@@ -17,7 +17,7 @@ from wire.auth import Caller, authenticate, check_before_body
 from wire.codec import decode, encode
 from wire.errors import OcaError, WireError
 from wire.keys import VerifyKey
-from wire.log import get
+from wire.log import Bounded, client_prefix, get
 from wire.notify import notifier
 from wire.problem import PROBLEM_TYPE, Problem, problem_of
 
@@ -27,6 +27,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SHUTDOWN_S = 5.0  # control answers are short; whoever is still writing after this is gone
 UNPROVEN_BYTES_MAX = 64 * 1024  # what is read of a stranger's body, whose signature covers it
 _log = get("web")
+_refusals, _faults = Bounded("web"), Bounded("web", 5)
+PATH_CHARS_MAX = 256  # of a stranger\'s text in a line of the log
 
 
 def problem_response(problem: Problem) -> web.Response:
@@ -46,7 +48,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return await handler(request)
     except OcaError as exc:
         if exc.status in (401, 403):
-            _log.warning("refused", path=request.path, peer=request.remote, why=str(exc))
+            _tell_refusal(request, str(exc))
         return problem_response(problem_of(exc))
     except web.HTTPException as exc:
         if exc.status < 400:
@@ -59,8 +61,19 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception:
-        _log.exception("fault", path=request.path)
+        _faults.exception("fault", path=request.path[:PATH_CHARS_MAX])
         return problem_response(Problem(status=500, title="Internal Server Error"))
+
+
+def _tell_refusal(request: web.Request, why: str) -> None:
+    told = _refusals.warning(
+        "refused",
+        path=request.path[:PATH_CHARS_MAX],
+        peer=client_prefix(request.remote),
+        why=why[:PATH_CHARS_MAX],
+    )
+    if not told and _refusals.left_out == 1:
+        asyncio.get_running_loop().call_later(1.0, _refusals.flush)
 
 
 def json_response(

@@ -22,6 +22,7 @@ from wire.auth import bearer
 from wire.catalogue import Asset, AssetKind, File
 from wire.codec import encode
 from wire.keys import SigningKey, new_private_pem, parse_private_key, public_text
+from wire.log import client_prefix
 from wire.token import Token, mint, scope_of
 
 BIG_BYTES = 30_000_000
@@ -183,6 +184,8 @@ def test_what_is_wrong_is_told_to_the_operator_only(
     assert totals(box.run)[name] > before
     assert reason in oca.log.read_text()
     assert good not in oca.log.read_text()
+    assert f'"client": "{client_prefix(INSIDE)}"' in oca.log.read_text()
+    assert INSIDE not in oca.log.read_text(), "a log says no more than the network"
 
 
 def test_a_token_that_expires_closes_the_door_that_was_open(oca: Oca, box: Box) -> None:
