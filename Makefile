@@ -12,6 +12,7 @@ help:
 	@echo "make soak             the long versions of the tests"
 	@echo "make bench-edge       oca beside nginx, lighttpd, h2o, Varnish, Caddy, Traffic Server (about 1 h)"
 	@echo "make bench-cache      cache policies on real and made-up traces, libcachesim beside (2 min)"
+	@echo "make bench-fill       how fast, frugally and politely a box fills, curl beside (6 min)"
 	@echo "make lint             ruff and mypy alone"
 	@echo "sudo make install     oca, steering, fill as hardened systemd services (docs/OPERATING.md)"
 	@echo "make docs             rewrite what is generated (docs/KNOBS.md)"
@@ -54,6 +55,10 @@ bench-cache: setup-test
 	@$(PYTHON) -c 'import libcachesim, matplotlib' 2>/dev/null || \
 		$(PYTHON) -m pip install --quiet -e '.[bench]'
 	@$(PYTHON) -m benchmarks.cache $(ARGS)
+
+.PHONY: bench-fill
+bench-fill: setup-test
+	@$(PYTHON) -m benchmarks.fill $(ARGS)
 
 clean:
 	rm -rf var .venv node_modules

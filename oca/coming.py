@@ -41,7 +41,7 @@ class Coming:
         """Whether `asset` is being fetched here, as far as is known now (Unix seconds)."""
         try:
             self._look()
-        except (OSError, ValueError):
+        except (OSError, ValueError, IndexError):
             return False
         return now_s < self._until_s and asset in self._assets
 
