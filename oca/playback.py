@@ -30,20 +30,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
 from oca.account import DemandKey
 from oca.counters import CounterFileError, map_file, reserve
 from oca.http.cmcd import Cmcd
+from oca.playrow import COLUMNS, News, Row
 from oca.reasons import BUFFER, BUFFER_MS, SLOT, THROUGHPUT, THROUGHPUT_KBPS
 
 MAGIC = b"OCAPLAY1"
 HEADER_BYTES = 64
-COLUMNS = (
-    *("requests", "starved", "startups", "late"),
-    *("br_sum", "br_count", "tb_sum", "tb_count"),
-    *("mtp_sum", "mtp_count", "bl_sum", "bl_count"),
-)
 HOME_BYTES = 64
 ROW_BYTES = 8 * (4 + len(COLUMNS)) + HOME_BYTES
 RING_ROWS = 16_384
@@ -69,16 +63,6 @@ _SLOT_STARTUPS = SLOT["oca_cmcd_startups_total"]
 _SLOT_LATE = SLOT["oca_cmcd_late_total"]
 _SLOT_MTP, _SLOT_MTP_SUM = SLOT[f'{THROUGHPUT}_bucket{{le="500"}}'], SLOT[f"{THROUGHPUT}_sum"]
 _SLOT_BL, _SLOT_BL_SUM = SLOT[f'{BUFFER}_bucket{{le="250"}}'], SLOT[f"{BUFFER}_sum"]
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One minute of one session on one asset, as read; `said` is by COLUMNS."""
-
-    minute: int
-    asset: int
-    home: str
-    session: int
-    said: dict[str, int]
 
 
 class Ring:
@@ -199,15 +183,6 @@ def _is_ours(path: Path, rows: int) -> bool:
 
 
 # --- the agent's side ----------------------------------------------------------------------------
-
-
-class News(msgspec.Struct, frozen=True):
-    """What is new in one ring: `newest` is the last row read, `lost` rows were overwritten."""
-
-    ring: str
-    newest: int
-    lost: int
-    rows: tuple[Row, ...]
 
 
 def read_rings(run_dir: Path, read: Mapping[str, int], before_minute: int) -> list[News]:

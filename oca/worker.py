@@ -187,7 +187,7 @@ async def _serve(
         tls=_certificates(tls),
         pacing=pacing,
         name=config.id if config is not None else "oca",
-        ring=Ring(post.run_dir, post.index) if config is not None else None,
+        ring=_ring(post) if config is not None else None,
     )
     _settle()
     server.start()
@@ -218,6 +218,15 @@ def _access_log(knobs: AccessLogKnobs, metrics: memoryview) -> AccessLog | None:
     log = AccessLog(knobs.file, knobs.one_in, on_dropped)
     log.start()
     return log
+
+
+def _ring(post: Post) -> Ring | None:
+    """Where what players say is kept for the agent; none when the disk has no room for it."""
+    try:
+        return Ring(post.run_dir, post.index)
+    except OSError as exc:
+        _log.error("what players say is counted, but not kept", why=str(exc))
+        return None
 
 
 def _beat(fd: int, loop: asyncio.AbstractEventLoop) -> None:

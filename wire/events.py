@@ -15,6 +15,8 @@ from wire.ids import ApplianceId, AssetId, Count, HomeId, SiteId
 
 ROWS_MAX = 100_000  # ~5 MB of JSON: a minute of a busy box, in one request
 
+PLAYED_MAX = 20_000  # ~5 MB as well
+
 BatchSeq = Annotated[int, Meta(ge=1, le=2**62)]
 
 
@@ -30,12 +32,43 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     bytes: Count
 
 
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers that players said, added up, and how many they were."""
+
+    sum: Count
+    count: Count
+
+
+class Played(msgspec.Struct, frozen=True, kw_only=True):
+    """What players said (CMCD, CTA-5004) while one asset played to one home site, in one minute.
+
+    Asserted by clients and possibly incomplete: for judging quality, not for bills. `sessions` that
+    spoke, counted per box; `requests` with CMCD, of which `starved` followed a stall (`bs`),
+    `startups` were urgent (`su`), and `late` were sent after the player's deadline (`dl`). Bitrates
+    of what was asked for (`br`) and of the best there is (`tb`), measured throughput (`mtp`) in
+    kb/s; buffer (`bl`) in ms; absent where nobody said it.
+    """
+
+    asset: AssetId
+    home: HomeId
+    minute: Count
+    sessions: Count
+    requests: Count
+    starved: Count = 0
+    startups: Count = 0
+    late: Count = 0
+    bitrate_kbps: Said | UnsetType = UNSET
+    top_kbps: Said | UnsetType = UNSET
+    throughput_kbps: Said | UnsetType = UNSET
+    buffer_ms: Said | UnsetType = UNSET
+
+
 class EventBatch(msgspec.Struct, frozen=True, kw_only=True):
     """One batch of one appliance. (appliance, boot, seq) identifies it: sent again, it counts once.
 
     Within one boot `seq` starts at 1 and has no gaps. `oldest` is said to a receiver that shows a
     gap: the lowest number that the sender still has. What came before was acknowledged once, so
-    whoever lost it need not wait for it."""
+    whoever lost it need not wait for it. `played` is absent where no player speaks CMCD."""
 
     version: Literal[1] = 1
     appliance: ApplianceId
@@ -44,6 +77,7 @@ class EventBatch(msgspec.Struct, frozen=True, kw_only=True):
     seq: BatchSeq
     rows: Annotated[tuple[Delivered, ...], Meta(max_length=ROWS_MAX)]
     oldest: BatchSeq | UnsetType = UNSET
+    played: Annotated[tuple[Played, ...], Meta(max_length=PLAYED_MAX)] | UnsetType = UNSET
 
 
 class EventAck(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,12 +14,17 @@ from oca.agent.api import ApiError, Fill
 from oca.agent.deltas import CounterKey
 from oca.agent.metrics import Metrics
 from oca.agent.outbox import BATCHES_MAX, Outbox, Waiting
+from oca.agent.playing import summarise
 from oca.agent.pulse import Pulse
 from oca.counters import Table, read_tables
+from oca.playback import read_rings
 from wire.codec import decode, encode
 from wire.errors import WireError
 from wire.events import EventAck, EventBatch
 from wire.log import get
+
+MINUTE_LAG_S = 5.0
+"""What players said in a minute is taken over when it is over for so long: answers end late."""
 
 _log = get("events")
 
@@ -74,8 +79,13 @@ class Events:
         waiting = self._outbox.waiting()
         self._metrics.outbox.set(waiting)
         if waiting < BATCHES_MAX:
-            self._made = self._outbox.collect(_rows(tables), int(time.time() // 60))
+            now_s = time.time()
+            news = read_rings(self._run_dir, self._outbox.rings, int((now_s - MINUTE_LAG_S) // 60))
+            played = summarise(row for one in news for row in one.rows)
+            rings = {one.ring: one.newest for one in news}
+            self._made = self._outbox.collect(_rows(tables), int(now_s // 60), played, rings)
             self._retire(tables)
+            self._metrics.played(played, sum(one.lost for one in news))
         return tables
 
     def _retire(self, tables: Sequence[Table]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from oca.partfile import StoreError
+from wire.events import Played
 
 
 class Metrics:
@@ -49,6 +50,10 @@ class Metrics:
         self.plans_refused = self._counter(
             "oca_plans_refused", "Plans refused; /v1/status says why"
         )
+        self._played_requests = self._by_home("oca_played_requests", "Requests with CMCD")
+        self._played_starved = self._by_home("oca_played_starved", "Of those, after a stall (bs)")
+        self._played_late = self._by_home("oca_played_late", "Of those, sent after the deadline")
+        self._played_lost = self._counter("oca_played_lost", "Rows of those, overwritten unread")
         self.generation = self._gauge("oca_plan_generation", "Generation of the plan followed")
         self.held = self._gauge("oca_assets_held", "Assets stored whole and verified")
         self.held_bytes = self._gauge("oca_assets_held_bytes", "Bytes of the assets stored")
@@ -62,6 +67,14 @@ class Metrics:
         self.health = self._gauge("oca_health", "1 well … 0 must not serve")
         self.admit = self._gauge("oca_admit", "Share of its normal load that the box wants")
 
+    def played(self, played: Iterable[Played], lost: int) -> None:
+        """What players said in minutes that are over; `lost` rows were overwritten unread."""
+        self._played_lost.inc(lost)
+        for row in played:
+            self._played_requests.labels(row.home).inc(row.requests)
+            self._played_starved.labels(row.home).inc(row.starved)
+            self._played_late.labels(row.home).inc(row.late)
+
     def disk_refused(self, fault: StoreError) -> None:
         """A disk refused to read or write; one that is only full is not ill."""
         self._store_errors.labels(fault.kind).inc()
@@ -71,6 +84,11 @@ class Metrics:
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(name, text, registry=self.registry)
+
+    def _by_home(self, name: str, text: str) -> Counter:
+        return Counter(
+            name, f"{text}, by the viewers' home site", ("home",), registry=self.registry
+        )
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self.registry)

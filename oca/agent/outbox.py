@@ -8,13 +8,20 @@ batches are numbered from 1 without gaps. All calls block; one thread at a time.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+from msgspec import UNSET
 
 from oca.agent.deltas import CounterKey, Delta, Key, delta
 from wire.codec import encode
-from wire.events import ROWS_MAX, EventAck, EventBatch
+from wire.events import PLAYED_MAX, ROWS_MAX, EventAck, EventBatch, Played
+
+T = TypeVar("T")
 
 OUTBOX_FILE = "outbox.sqlite"
 BATCHES_MAX = 1_000
@@ -28,6 +35,7 @@ CREATE TABLE IF NOT EXISTS seen (
 CREATE TABLE IF NOT EXISTS carry (
   asset INTEGER, home TEXT, bytes INTEGER NOT NULL, PRIMARY KEY (asset, home)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ring (name TEXT PRIMARY KEY, newest INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch (
   boot INTEGER, seq INTEGER, body BLOB NOT NULL, PRIMARY KEY (boot, seq)
 ) WITHOUT ROWID;
@@ -63,6 +71,8 @@ class Outbox:
         self._carry: dict[Key, int] = {
             (asset, home): count for asset, home, count in self._db.execute("SELECT * FROM carry")
         }
+        self.rings: dict[str, int] = dict(self._db.execute("SELECT name, newest FROM ring"))
+        """Up to which row what players say was taken over, by ring (oca.playback)."""
         (last,) = self._db.execute("SELECT MAX(value) FROM meta WHERE name='boot'").fetchone()
         self.boot = max((last or 0) + 1, int(now_s))
         self._seq = 0
@@ -72,12 +82,19 @@ class Outbox:
         """Let go of the file."""
         self._db.close()
 
-    def collect(self, counters: Iterable[tuple[CounterKey, int]], minute: int) -> int:
-        """Put what was delivered since the last time into batches; returns how many."""
+    def collect(
+        self,
+        counters: Iterable[tuple[CounterKey, int]],
+        minute: int,
+        played: Sequence[Played] = (),
+        rings: Mapping[str, int] = MappingProxyType({}),
+    ) -> int:
+        """Put what was delivered since the last time into batches; returns how many. With it goes
+        what players said, read from `rings` up to the rows given."""
         change = delta(counters, self._seen, self._carry, minute)
-        if not change.seen:
+        if not change.seen and not rings:
             return 0
-        batches = self._batches(change)
+        batches = self._batches(change, played)
         with _transaction(self._db):
             self._db.executemany(
                 "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)",
@@ -88,6 +105,7 @@ class Outbox:
                 "INSERT INTO carry VALUES (?, ?, ?)",
                 [(*key, count) for key, count in change.carry.items()],
             )
+            self._db.executemany("INSERT OR REPLACE INTO ring VALUES (?, ?)", rings.items())
             self._db.executemany(
                 "INSERT INTO batch VALUES (?, ?, ?)",
                 [(batch.boot, batch.seq, encode(batch)) for batch in batches],
@@ -95,18 +113,21 @@ class Outbox:
         self._seq += len(batches)
         self._seen.update(change.seen)
         self._carry = change.carry
+        self.rings.update(rings)
         return len(batches)
 
-    def _batches(self, change: Delta) -> list[EventBatch]:
+    def _batches(self, change: Delta, played: Sequence[Played]) -> list[EventBatch]:
+        rows, said = _parts(change.rows, ROWS_MAX), _parts(played, PLAYED_MAX)
         return [
             EventBatch(
                 appliance=self._appliance,
                 site=self._site,
                 boot=self.boot,
                 seq=self._seq + 1 + number,
-                rows=change.rows[start : start + ROWS_MAX],
+                rows=some or (),
+                played=spoken or UNSET,
             )
-            for number, start in enumerate(range(0, len(change.rows), ROWS_MAX))
+            for number, (some, spoken) in enumerate(zip_longest(rows, said))
         ]
 
     def retire(self, tables: Iterable[str]) -> None:
@@ -133,6 +154,10 @@ class Outbox:
         """Forget what fill has stored; returns how many batches that was."""
         done = self._db.execute("DELETE FROM batch WHERE boot=? AND seq<=?", (ack.boot, ack.seq))
         return done.rowcount
+
+
+def _parts(rows: Sequence[T], most: int) -> list[tuple[T, ...]]:
+    return [tuple(rows[start : start + most]) for start in range(0, len(rows), most)]
 
 
 class _transaction:

@@ -71,6 +71,16 @@ SAMPLES: dict[str, Any] = {
             events.Delivered(asset=7, home="", minute=28_333_333, bytes=1),
         ),
     ),
+    "events-played": events.EventBatch(
+        appliance="oca-a1", site="isp-a", boot=4, seq=13, rows=(),
+        played=(
+            events.Played(
+                asset=7, home="isp-a", minute=28_333_333, sessions=2, requests=30, starved=1,
+                startups=2, late=1, bitrate_kbps=events.Said(sum=90_000, count=30),
+                buffer_ms=events.Said(sum=400_000, count=20),
+            ),
+        ),
+    ),
     "events-ack": events.EventAck(boot=4, seq=12),
     "steer": steer.SteerAnswer(
         title="film", home="isp-a", ttl_s=30,
