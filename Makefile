@@ -30,6 +30,9 @@ test: setup-test lint
 	@$(PYTHON) -m pytest $(ARGS)
 
 soak: setup-test
+	@$(PYTHON) -c 'import atheris' 2>/dev/null || \
+		$(PYTHON) -m pip install --quiet --only-binary=atheris -e '.[soak]' || \
+		echo "no atheris for this Python: the fuzz goes by Hypothesis"
 	@$(PYTHON) -m pytest -m soak --timeout 7200 $(ARGS)
 
 lint: setup-test
