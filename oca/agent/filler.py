@@ -22,7 +22,7 @@ from oca.agent.progress import Meter, Progress
 from oca.agent.pulse import Pulse
 from oca.agent.purse import Purse
 from oca.agent.queue import Item, Queue
-from oca.agent.sources import Candidates, candidates
+from oca.agent.sources import LIES, Candidates, candidates
 from oca.agent.window import parse_window
 from oca.partfile import StoreError
 from oca.store import Store
@@ -281,6 +281,16 @@ class Filler:
             left, bps = len(self.queue), round(self._fetcher.flow.bps(now_s))
             left_bytes = self.queue.left_bytes
             _log.info("fill progress", left=left, left_bytes=left_bytes, bps=bps)
+
+    def show_flow(self) -> None:
+        """The gauges of what comes and what may come."""
+        now_s, flow, metrics = time.monotonic(), self._fetcher.flow, self._metrics
+        metrics.fill_bps.set(round(flow.bps(now_s)))
+        metrics.fill_limit_bps.set(round(flow.limit_bps))
+        metrics.fill_paused.set(bool(self.paused))
+        metrics.budget_left.set(self._purse.left_bytes())
+        struck = self._fetcher.book.struck(now_s).values()
+        metrics.sources_struck.set(sum(why in LIES for why in struck))
 
     def _show(self) -> None:
         self._metrics.wanted.set(len(self.queue))

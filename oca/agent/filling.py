@@ -63,6 +63,7 @@ class Chores:
         if self._manners.sample is None or random.random() < LOOK_S / 60:
             self._manners.sample = await asyncio.to_thread(self._sample)
         await self._manners.look()
+        self._filler.show_flow()
 
     def _sample(self) -> Path | None:
         """Some stored file; None when there is none."""

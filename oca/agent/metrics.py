@@ -61,6 +61,17 @@ class Metrics:
             "oca_fill_assets_left", "Assets that the plan wants fetched still"
         )
         self.wanted_bytes = self._gauge("oca_fill_bytes_left", "Bytes of those")
+        self.fill_bps = self._gauge("oca_fill_bps", "Bits per second that come just now")
+        self.fill_limit_bps = self._gauge(
+            "oca_fill_limit_bps", "What fill may take: the rate set, or less for viewers; 0: all"
+        )
+        self.fill_paused = self._gauge("oca_fill_paused", "1 when fill waits; /v1/status says why")
+        self.budget_left = self._gauge(
+            "oca_fill_budget_left_bytes", "What may still be pulled in this window"
+        )
+        self.sources_struck = self._gauge(
+            "oca_fill_sources_struck", "Sources that sent wrong bytes and are not asked"
+        )
         self.leaving = self._gauge("oca_assets_leaving", "Assets on their way out")
         self.free_bytes = self._gauge("oca_disk_free_bytes", "Bytes free on the disks")
         self.outbox = self._gauge("oca_outbox_batches", "Batches of counts not acknowledged yet")
