@@ -23,6 +23,7 @@ from oca.pacing import UNPACED, pace_bps
 from oca.peer import Peer
 from oca.phases import Phase
 from oca.player import Player
+from oca.poller import READ
 from oca.quick import answer_at_once
 from oca.reasons import REFUSAL_SLOT, SLOT, Close
 from oca.service import FeedError, Later, Pending, Reply, Request
@@ -36,6 +37,7 @@ READ_BYTES = 8 * 1024  # larger buffers cost more to make than a second read
 PIPELINE_BYTES_MAX = 32 * 1024  # kept while an answer is being sent; then the peer has to wait
 PIPELINE_TURN_MAX = 16  # answers in one go before others have their turn
 
+_IDLE = Phase.IDLE  # an attribute of an Enum costs more than a name
 _REQUESTS = SLOT["oca_requests_total"]
 _COLD_OPENS = SLOT["oca_cold_opens_total"]
 _COLD_READS = SLOT["oca_cold_reads_total"]
@@ -83,11 +85,28 @@ class Connection(Peer):
 
     # --- reading ---------------------------------------------------------------------------------
 
+    def on_event(self, event: int) -> None:
+        """As of a Peer; the usual event, a request on an idle connection, without a detour."""
+        if event != READ or self.phase is not _IDLE or self._buffer:
+            super().on_event(event)
+            return
+        try:
+            try:
+                data = self._receive()
+                if answer_at_once(self, data):
+                    return
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self.end(Close.CLIENT_RESET)
+                return
+            self._read(data)
+        except Exception:
+            self._fail()
+
     def _on_readable(self) -> None:
         try:
             data = self._receive()
-            if self.phase is Phase.IDLE and not self._buffer and answer_at_once(self, data):
-                return
         except (BlockingIOError, InterruptedError):
             return
         except OSError:

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from oca.account import ANSWERS_MAX
 from oca.http.errors import RequestError
-from oca.http.head import Fields, read_fields, remembered_blocks
+from oca.http.head import Fields, plain_blocks, read_fields, remember, remembered_blocks
 
 if TYPE_CHECKING:
     from oca.connection import Connection
     from oca.outflow import Part
     from oca.service import Hot
 
-_RANGES = (b"\r\nRange: bytes=", b"\r\nrange: bytes=")
+_RANGES = (b"Range: bytes=", b"range: bytes=")
 POSITION_DIGITS_MAX = 18
 
 
@@ -34,33 +34,29 @@ def answer_at_once(connection: Connection, data: bytes) -> bool:
     `connection` is idle and has nothing else in its buffer. Raises OSError when the peer is gone.
     """
     server = connection.server
-    cut = data.find(b"\r\n")
-    hot = server.hot.get(data[:cut])
+    line, _, block = data.partition(b"\r\n")
+    hot = server.hot.get(line)
     if hot is None:
         return False
-    fields, asked = remembered_blocks.get(data[cut + 2 : -2]), None
-    if fields is None or not fields.plain:
-        fields, asked = _without_range(data, cut)
+    host, span = plain_blocks.get(block), None
+    if host is None:
+        found = _look_closer(block, hot.entry.facts.size)
+        if found is None:
+            return False
+        host, span = found
     entry, now_s = hot.entry, server.poller.now_s
     if (
-        fields is None
-        or not fields.plain
-        or fields.host is None
-        or (hot.host is not None and hot.host != fields.host)
+        (hot.host is not None and hot.host != host)
         or now_s >= hot.until_s
         or now_s >= entry.check_at_s
         or connection.granted != server.word[0]
         or connection.served >= server.served_max
-        or server.pacing.is_on
-        or data[-4:] != b"\r\n\r\n"
+        or server.is_pacing
     ):
-        return False
-    span = None if asked is None else _span(asked, entry.facts.size)
-    if asked is not None and span is None:
         return False
     if server.access is not None and server.access.is_due():
         status = 200 if span is None else 206
-        connection.out.note = (now_s, connection.address, data[:cut], status)
+        connection.out.note = (now_s, connection.address, line, status)
     if span is not None:
         return _span_of_file(connection, hot, span, now_s)
     if entry.body is None:
@@ -157,20 +153,37 @@ def _go_on(
     connection.go_on_sending()
 
 
-def _without_range(data: bytes, cut: int) -> tuple[Fields | None, bytes | None]:
+def _look_closer(block: bytes, size: int) -> tuple[bytes, tuple[int, int] | None] | None:
+    """(Host, (offset, length) if a part is asked for) of a header block that was not seen yet, or
+    that has a Range; None when it has to be read the long way. `size` is the file's."""
+    if block[-4:] != b"\r\n\r\n":
+        return None
+    fields, asked = remembered_blocks.get(block[:-2]), None
+    if fields is None or not fields.plain:
+        fields, asked = _without_range(block)
+    if fields is None or not fields.plain or fields.host is None:
+        return None
+    if asked is None:
+        remember(plain_blocks, block, fields.host)
+        return fields.host, None
+    span = _span(asked, size)
+    return None if span is None else (fields.host, span)
+
+
+def _without_range(block: bytes) -> tuple[Fields | None, bytes | None]:
     """The header block without its Range, and what that asks for; (None, …) if it has none."""
     for mark in _RANGES:
-        at = data.find(mark, cut)
-        if at >= 0:
-            end = data.find(b"\r\n", at + 2)
-            block = data[cut + 2 : at + 2] + data[end + 2 : -2]
-            fields = remembered_blocks.get(block)
+        at = 0 if block.startswith(mark) else block.find(b"\r\n" + mark) + 2
+        if at != 1:  # found
+            end = block.find(b"\r\n", at)
+            rest = block[:at] + block[end + 2 : -2]
+            fields = remembered_blocks.get(rest)
             if fields is None:
                 try:
-                    fields = read_fields(block)
+                    fields = read_fields(rest)
                 except RequestError:
                     return None, None  # the long way says what is wrong
-            return fields, data[at + len(mark) : end]
+            return fields, block[at + len(mark) : end]
     return None, None
 
 

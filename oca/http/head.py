@@ -86,6 +86,9 @@ class Fields(msgspec.Struct, frozen=True):
 
 _lines: dict[bytes, Line] = {}
 remembered_blocks: dict[bytes, Fields] = {}
+plain_blocks: dict[bytes, bytes] = {}
+"""Whole header blocks, with the empty line, in which only the Host matters → that Host."""
+
 _fields: dict[bytes, tuple[bytes, bytes]] = {}
 
 
@@ -120,7 +123,7 @@ def read_line(raw: bytes) -> Line:
     if line is None:
         line = _parse_line(raw)
         if line.query is None or b"CMCD=" not in line.query:
-            _remember(_lines, raw, line)
+            remember(_lines, raw, line)
     return line
 
 
@@ -130,11 +133,12 @@ def read_fields(raw: bytes) -> Fields:
     if fields is None:
         fields = _parse_block(raw)
         if not fields.cmcd:  # new with every request: it would only push out what comes again
-            _remember(remembered_blocks, raw, fields)
+            remember(remembered_blocks, raw, fields)
     return fields
 
 
-def _remember(memory: dict[bytes, V], key: bytes, value: V) -> None:
+def remember(memory: dict[bytes, V], key: bytes, value: V) -> None:
+    """Keep what was read of a short text, within REMEMBERED_MAX."""
     if len(key) <= REMEMBERED_BYTES_MAX:
         if len(memory) >= REMEMBERED_MAX:
             memory.clear()
@@ -242,7 +246,7 @@ def _split_block(raw: bytes) -> dict[bytes, list[bytes]]:
         if field is None:
             field = _parse_field(line)
             if field[0] not in _CMCD:
-                _remember(_fields, line, field)
+                remember(_fields, line, field)
         found.setdefault(field[0], []).append(field[1])
     return found
 
