@@ -13,6 +13,8 @@ help:
 	@echo "make bench-edge       oca beside nginx, lighttpd, h2o, Varnish, Caddy, Traffic Server (about 1 h)"
 	@echo "make bench-cache      cache policies on real and made-up traces, libcachesim beside (2 min)"
 	@echo "make bench-fill       how fast, frugally and politely a box fills, curl beside (6 min)"
+
+	@echo "make bench-through    the caching proxy: first byte of a miss, a crowd, hits (1 min)"
 	@echo "make lint             ruff and mypy alone"
 	@echo "sudo make install     oca, steering, fill as hardened systemd services (docs/OPERATING.md)"
 	@echo "make docs             rewrite what is generated (docs/KNOBS.md)"
@@ -62,6 +64,10 @@ bench-cache: setup-test
 .PHONY: bench-fill
 bench-fill: setup-test
 	@$(PYTHON) -m benchmarks.fill $(ARGS)
+
+.PHONY: bench-through
+bench-through: setup-test
+	@$(PYTHON) -m benchmarks.through
 
 clean:
 	rm -rf var .venv node_modules

@@ -29,6 +29,7 @@ Examples:
   oca serve --root ~/hls --listen 0.0.0.0:8080 --workers 2 --admin 127.0.0.1:9480
   oca serve --root ~/hls --token-keys tokens.toml
   oca serve --config /etc/oca/appliance.toml
+  oca serve --store /var/cache/oca --upstream http://origin.example --listen 0.0.0.0:8080
   curl -r 100-199 http://127.0.0.1:8080/film/seg-1.m4s
 """
 
@@ -89,7 +90,8 @@ def serve(
     pace_by_player: bool,
     token_keys: str | None,
 ) -> None:
-    """Serve files over HTTP/1.1: a plain folder (--root), or an appliance's store (--config).
+    """Serve files over HTTP/1.1: a plain folder (--root), an appliance's store (--config), or what
+    another server has, kept for a while (--store and --upstream).
 
     With --root every regular file in the folder is served to everybody, read-only, by its path;
     with --token-keys only to those who bring a URI that one of these keys signed. Folders are
@@ -100,33 +102,43 @@ def serve(
     if [root, config_file, upstream].count(None) != 2 or (upstream is None) != (store is None):
         raise click.UsageError("say --root DIR, or --config FILE, or --store DIR --upstream URL")
     log.configure("oca")
+    extra = _of_answers(access_log, one_in, tls_cert, tls_key, pace_bps, pace_by_player)
+    at, count = listen or "127.0.0.1:8080", workers or os.cpu_count() or 1
     if upstream is not None and store is not None:
-        _serve_through(
-            store, upstream, dynamic_bytes, listen or "127.0.0.1:8080",
-            workers or os.cpu_count() or 1, admin or "",
-        )  # fmt: skip
-        return
-    if root is not None:
-        args = ["--root", root]
-        if access_log is not None:
-            args += ["--access-log", str(Path(access_log).absolute()), "--one-in", str(one_in)]
-        if (tls_cert is None) != (tls_key is None):
-            raise click.UsageError("--tls-cert and --tls-key come together")
-        if tls_cert is not None and tls_key is not None:
-            args += ["--tls-cert", str(Path(tls_cert).absolute())]
-            args += ["--tls-key", str(Path(tls_key).absolute())]
-        if pace_bps:
-            args += ["--pace-bps", str(pace_bps)]
-        if pace_by_player:
-            args += ["--pace-by-player"]
+        if token_keys is not None:
+            raise click.UsageError("--token-keys is for --root")
+        _serve_through(extra, at, count, admin or "", (Path(store), upstream, dynamic_bytes))
+    elif root is not None:
         keys = None if token_keys is None else Path(token_keys)
-        at = listen or "127.0.0.1:8080"
-        _serve_root(args, at, workers or os.cpu_count() or 1, admin or "", keys)
+        _serve_root(["--root", root, *extra], at, count, admin or "", keys)
     elif config_file is not None:
-        said = (listen, workers, admin, access_log, tls_cert, pace_bps, pace_by_player, token_keys)
-        if any(said):
+        if any((listen, workers, admin, token_keys, dynamic_bytes, *extra)):
             raise click.UsageError("with --config, say it in the file: listen, workers, admin, …")
         _serve_config(config_file)
+
+
+def _of_answers(
+    access_log: str | None,
+    one_in: int,
+    tls_cert: str | None,
+    tls_key: str | None,
+    pace_bps: int | None,
+    pace_by_player: bool,
+) -> list[str]:
+    """What tells a worker how to answer, whatever it serves."""
+    args = []
+    if access_log is not None:
+        args += ["--access-log", str(Path(access_log).absolute()), "--one-in", str(one_in)]
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key come together")
+    if tls_cert is not None and tls_key is not None:
+        args += ["--tls-cert", str(Path(tls_cert).absolute())]
+        args += ["--tls-key", str(Path(tls_key).absolute())]
+    if pace_bps:
+        args += ["--pace-bps", str(pace_bps)]
+    if pace_by_player:
+        args += ["--pace-by-player"]
+    return args
 
 
 def _serve_root(
@@ -153,7 +165,7 @@ def _serve_root(
 
 
 def _serve_through(
-    store: str, upstream: str, dynamic_bytes: int | None, listen: str, workers: int, admin: str
+    extra: list[str], listen: str, workers: int, admin: str, what: tuple[Path, str, int | None]
 ) -> None:
     from oca.crew import Crew
     from oca.settings import FolderSettings
@@ -162,11 +174,12 @@ def _serve_through(
     at = split_address(listen, "--listen")
     run_dir = Path(tempfile.mkdtemp(prefix="oca-"))
     try:
-        args = prepare(run_dir, Path(store), upstream, dynamic_bytes)
-        crew = Crew(run_dir, at, workers, args)
+        args = prepare(run_dir, *what)
+        crew = Crew(run_dir, at, workers, [*args, *extra])
         crew.add_fetcher(args)
+        scheme = "https" if "--tls-cert" in extra else "http"
         click.echo(
-            f"oca at http://{crew.shown}/ caches {upstream} in {store} ({workers} "
+            f"oca at {scheme}://{crew.shown}/ caches {what[1]} in {what[0]} ({workers} "
             f"worker{'s' if workers > 1 else ''}, open to all); Ctrl-C stops"
         )
         crew.run(FolderSettings(run_dir), split_address(admin, "--admin") if admin else None)
@@ -190,6 +203,8 @@ def _serve_config(config_file: str) -> None:
     if config.agent.key_file:
         crew.add_agent(settings.args)
         admin = None  # the agent has it
+    if config.through.policy == "fetch":
+        crew.add_fetcher(settings.args)
     crew.run(settings, admin)
 
 
@@ -286,7 +301,8 @@ def worker(
         from oca.through.setup import prepared
 
         log.configure(f"oca worker {index}")
-        run_through(*prepared(through), post)
+        access, tls = AccessLogKnobs(access_log, one_in), Tls(tls_cert, tls_key)
+        run_through(*prepared(through), post, access, tls, Pacing(pace_bps, pace_by_player))
     elif root is not None:
         log.configure(f"oca worker {index}")
         rules = None
@@ -310,17 +326,27 @@ def agent(config_file: str, name: str | None, life_fd: int | None) -> None:
 
 
 @cli.command(hidden=True)
-@click.option("--through", required=True)
+@click.option("--through")
+@click.option("--config", "config_file")
+@click.option("--as", "name", help="What to call it, and where its paths start.")
 @click.option("--run", "run_dir", required=True)
 @click.option("--life-fd", type=int)
-def fetcher(through: str, run_dir: str, life_fd: int | None) -> None:
+def fetcher(
+    through: str | None, config_file: str | None, name: str | None, run_dir: str, life_fd: int
+) -> None:
     """What fetches what is not stored; the supervisor starts it."""
     from oca.through.fetcher import live
-    from oca.through.setup import prepared
+    from oca.through.setup import prepared, signer
 
-    log.configure("oca fetcher")
-    knobs, store = prepared(through)
-    live(knobs, store, Path(run_dir), life_fd)
+    if through is not None:
+        log.configure("oca fetcher")
+        knobs, folder = prepared(through)
+        live(knobs, folder, Path(run_dir), life_fd)
+    elif config_file is not None:
+        config = _config(config_file, name)
+        log.configure(f"oca {config.id} fetcher", config.log_level)
+        through_folder = config.through_folder
+        live(config.through, through_folder, Path(run_dir), life_fd, signer(config))
 
 
 def main() -> None:

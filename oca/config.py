@@ -12,6 +12,8 @@ from typing import Literal
 from oca.agent.knobs import Agent, Fill
 from oca.agent.window import parse_window
 from oca.seats import DISKS_MAX
+from oca.through.knobs import Through
+from oca.through.knobs import check as check_through
 from oca.tokens import Tokens, verify_keys
 from wire.errors import WireError
 from wire.ids import ApplianceId
@@ -192,6 +194,12 @@ class Config:
     scrub: Scrub = field(default_factory=Scrub)
     agent: Agent = field(default_factory=Agent)
     fill: Fill = field(default_factory=Fill)
+    through: Through = field(default_factory=Through)
+
+    @property
+    def through_folder(self) -> str:
+        """Where fetched chunks are kept."""
+        return self.through.folder or f"{self.disk_paths[0]}/through"
 
     @property
     def disk_paths(self) -> list[str]:
@@ -226,6 +234,7 @@ def read(raw: bytes, what: str) -> Config:
     _check_tokens(config, what)
     parse_window(config.fill.window, config.fill.timezone, f"{what}: fill")
     _check_disks(config, what)
+    check_through(config.through, what)
     folder = PurePath(what).parent
     agent = replace(
         config.agent,
@@ -237,8 +246,9 @@ def read(raw: bytes, what: str) -> Config:
     store, run = _inside(folder, config.store), _inside(folder, config.run)
     disks = [_inside(folder, path) for path in config.disks]
     return replace(
-        config, store=store, disks=disks, run=run, agent=agent, access_log=access_log, tls=tls
-    )
+        config, store=store, disks=disks, run=run, agent=agent, access_log=access_log, tls=tls,
+        through=replace(config.through, folder=_inside(folder, config.through.folder)),
+    )  # fmt: skip
 
 
 def _check_disks(config: Config, what: str) -> None:

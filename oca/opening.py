@@ -127,16 +127,24 @@ class Opener:
         os.close(place)
         return st
 
-    def read(self, path: str, *, wait: bool) -> bytes:
-        """A file of our own (no client named it); raises OSError, BlockingIOError when cold."""
+    def open_own(self, path: str, *, wait: bool) -> tuple[int, os.stat_result]:
+        """A descriptor of a file of our own (no client named it) and its stat.
+
+        Raises OSError, BlockingIOError when that needs a wait that was not granted.
+        """
         place, st = self._look(os.fsencode(path), wait=wait)
         try:
             fd = os.open(_PROC % place, os.O_RDONLY | os.O_CLOEXEC)
         finally:
             os.close(place)
+        if wait:
+            self._learn(fd, st)
+        return fd, st
+
+    def read(self, path: str, *, wait: bool) -> bytes:
+        """A file of our own; raises OSError, BlockingIOError when cold."""
+        fd, st = self.open_own(path, wait=wait)
         try:
-            if wait:
-                self._learn(fd, st)
             return read_whole(fd, st.st_size, wait=wait)
         finally:
             os.close(fd)

@@ -79,16 +79,17 @@ def run_folder(
     _run(_serve(post, service, Timeouts(), limits, access_log, tls, pacing))
 
 
-def run_through(knobs: Through, store: Path, post: Post) -> None:
+def run_through(
+    knobs: Through, folder: str, post: Post, access_log: AccessLogKnobs, tls: Tls, pacing: Pacing
+) -> None:
     """Serve what one upstream has, by way of the fetcher, to everybody until SIGTERM."""
     limits = Limits()
     boundary = _boundary()
     service = Service(NoFiles(1, 1), boundary)
 
     async def life() -> None:
-        attach(service, knobs, store, post.run_dir, name="oca", boundary=boundary,
-               open_files=limits.open_files)  # fmt: skip
-        await _serve(post, service, Timeouts(), limits, AccessLogKnobs(), Tls(), Pacing())
+        attach(service, knobs, folder, post.run_dir, "oca", boundary, limits.open_files)
+        await _serve(post, service, Timeouts(), limits, access_log, tls, pacing)
 
     _run(life())
 
@@ -99,10 +100,17 @@ def run_appliance(config: Config, post: Post) -> None:
     store = Store(ToldDisks(config.disk_paths, post.run_dir), read_only=True)
     files: Shelf = StoreFiles(store, config.id, limits.open_files, limits.memory_files_bytes)
     gate = _gate(config, _peers(post.run_dir))
-    service = Service(files, _boundary(), gate)
+    boundary = _boundary()
+    service = Service(files, boundary, gate)
     service.coming = Coming(post.run_dir).has
     knobs = (config.timeouts, limits, config.access_log, config.tls, config.pacing)
-    _run(_serve(post, service, *knobs, config))
+
+    async def life() -> None:
+        region, run = config.through_folder, post.run_dir
+        attach(service, config.through, region, run, config.id, boundary, limits.open_files)
+        await _serve(post, service, *knobs, config)
+
+    _run(life())
 
 
 def _run(life: Coroutine[None, None, None]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from oca.poller import Loop
 from oca.service import Service
 from oca.through.channel import Channel
-from oca.through.fetcher import DOOR, FOLDER
+from oca.through.fetcher import DOOR
 from oca.through.knobs import Through
 from oca.through.missing import Missing
 from oca.through.redirect import Redirect
@@ -19,10 +19,17 @@ from oca.through.shelf import ChunkShelf
 
 
 def attach(
-    service: Service, knobs: Through, store: Path, run_dir: Path, *, name: str, boundary: bytes,
+    service: Service,
+    knobs: Through,
+    folder: str,
+    run_dir: Path,
+    name: str,
+    boundary: bytes,
     open_files: int,
-) -> None:  # fmt: skip
+) -> None:
     """Set what `service` does with what is missing; call it on the worker's running loop.
+
+    `folder` is the region's, `name` this cache's in Cache-Status.
 
     Raises TypeError on another loop than oca.poller's.
     """
@@ -33,6 +40,6 @@ def attach(
     loop = asyncio.get_running_loop()
     if not isinstance(loop, Loop):
         raise TypeError("a channel runs on oca.poller.Loop")
-    shelf = ChunkShelf(str(store / FOLDER), open_files)
+    shelf = ChunkShelf(folder, open_files)
     channel = Channel(str(run_dir / DOOR), loop.poller, loop, shelf)
     service.missing = Missing(channel, name, boundary, knobs.ahead_chunks)

@@ -11,6 +11,8 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -47,6 +49,7 @@ RETRY_S = 0.05
 HITS_S = 0.25  # how long hits are gathered for the policy
 TURN_MAX = 64  # messages taken in one go
 FDS_MAX = 4
+OPENERS = 4  # threads that open what the kernel does not know
 _log = get("through")
 
 
@@ -86,6 +89,7 @@ class Channel:
         self._waiting: dict[ChunkKey, set[Reader]] = {}
         self._loose: dict[ChunkKey, set[Reader]] = {}
         self._hits: list[ChunkKey] = []
+        self._threads = ThreadPoolExecutor(OPENERS, "chunks")
         self._next_id = 0
         self.on_dropped: Callable[[list[str]], None] = lambda _keys: None
         self._connect()
@@ -291,7 +295,7 @@ class Channel:
             file.grow(message.bytes)
             file.whole, file.last, file.stored = True, message.end, message.stored
         elif message.stored and self.shelf.get(key) is None:
-            self.lost(key)
+            self._open(key)
             return
         if not message.stored:
             holders = {reader for reader in self._readers.values() if _covers(reader, key)}
@@ -300,6 +304,24 @@ class Channel:
         self._wake(key)
         if not message.stored and key not in self._loose:
             self.shelf.drop(key)
+
+    def _open(self, key: ChunkKey) -> None:
+        """Have a thread open a stored chunk that somebody wants."""
+        task = self._threads.submit(self.shelf.open, key, wait=True)
+
+        def land() -> None:
+            try:
+                self.shelf.land(key, *task.result())
+            except OSError:
+                self.lost(key)
+            else:
+                self._wake(key)
+
+        def tell(_task: Future[tuple[int, int]]) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(land)
+
+        task.add_done_callback(tell)
 
     def _wake(self, key: ChunkKey) -> None:
         for reader in list(self._waiting.pop(key, ())):

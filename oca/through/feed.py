@@ -35,6 +35,7 @@ class Feed:
         self._channel, self._version, self._ahead = channel, view.version, ahead
         self._pieces = list(pieces)
         self._open_end = view.size is None
+        self._whole = view.whole
         self._chunked = chunked
         if self._open_end and self._pieces:
             self._pieces = [(0, _NO_LIMIT)]
@@ -76,7 +77,7 @@ class Feed:
         """Whether all of it is there, as far as one can see without opening it."""
         shelf, version = self._channel.shelf, self._version
         return not self._open_end and all(
-            shelf.holds((version, number), end - start_of_chunk(number))
+            shelf.holds((version, number), end - start_of_chunk(number), self._whole)
             for piece in self._pieces
             if isinstance(piece, tuple)
             for number, end in _chunks_of(*piece)

@@ -25,7 +25,6 @@ from oca.through.upstream import Upstream, new_session
 from wire.log import get
 
 DOOR = "through.sock"
-FOLDER = "through"
 FREE_SHARE = 0.95
 """Of what is free on the disk, the region takes no more than this share."""
 
@@ -76,14 +75,14 @@ def region_of(knobs: Through, folder: Path, held_bytes: int) -> Region:
 
 async def run(
     knobs: Through,
-    store: Path,
+    folder: str,
     run_dir: Path,
     stop: asyncio.Event,
     sign: Callable[[], str] | None = None,
 ) -> None:
     """Live until `stop`. Raises WireError for a bad upstream, OSError for an unusable folder."""
     began_s = time.monotonic()
-    room = Room(store / FOLDER)
+    room = Room(Path(folder))
     found = await asyncio.to_thread(lambda: list(room.kept()))
     held = sum(length for kept in found for _, length, _ in kept.chunks)
     async with new_session(knobs) as session:
@@ -116,7 +115,7 @@ async def _verify(hub: Hub) -> None:
 
 def live(
     knobs: Through,
-    store: Path,
+    folder: str,
     run_dir: Path,
     life_fd: int | None,
     sign: Callable[[], str] | None = None,
@@ -127,6 +126,6 @@ def live(
     from oca.agent.main import until_told
 
     async def life() -> None:
-        await run(knobs, store, run_dir, await until_told(life_fd), sign)
+        await run(knobs, folder, run_dir, await until_told(life_fd), sign)
 
     uvloop.run(life())

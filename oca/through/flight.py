@@ -24,6 +24,7 @@ TRIES_MAX = 3
 """Requests in a row that bring nothing, before those who wait are told."""
 
 TRIES_ALL_MAX = 20  # however much each of them brought
+LINGER_STEP_S = 0.25
 PAUSE_S = 0.1  # doubled from try to try
 
 
@@ -156,6 +157,7 @@ class Flight:
             raise UpstreamError(502, "cut short")
         if self._part is None:
             self._begin()
+        self.version.ended_at(self._position)
         await self._finish(last=True)
 
     async def _put(self, piece: memoryview) -> memoryview:
@@ -220,11 +222,28 @@ class Flight:
             elif taken:
                 raise _EndedError
             else:
-                self._pulse.clear()
-                try:
-                    await asyncio.wait_for(self._pulse.wait(), self._hub.knobs.linger_s)
-                except TimeoutError:
-                    raise _EndedError from None
+                await self._linger()
+
+    async def _linger(self) -> None:
+        """Until the demand changes; raises _EndedError when it does not, or others need the turn.
+
+        What is for one client alone could not be gone on with: it gives up its turn instead.
+        """
+        self._pulse.clear()
+        end_s = time.monotonic() + self._hub.knobs.linger_s
+        while time.monotonic() < end_s:
+            try:
+                await asyncio.wait_for(self._pulse.wait(), LINGER_STEP_S)
+                return
+            except TimeoutError:
+                if self.version.alone and self._response is not None:
+                    self._response.give_turn()
+                    end_s = time.monotonic() + self._hub.knobs.linger_s
+                    if not self.version.demand.windows:
+                        raise _EndedError from None
+                elif self._hub.upstream.is_crowded:
+                    break
+        raise _EndedError
 
     def _next_wanted(self) -> int | None:
         """The next chunk that somebody wants and nobody has."""

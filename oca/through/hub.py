@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from oca.through.demand import Window, covered, runs
+from oca.through.demand import SKIP_MAX, Window, covered, runs
 from oca.through.disk import Kept, Meta, Part, Room
 from oca.through.flight import Flight
 from oca.through.knobs import Through
@@ -147,13 +147,20 @@ class Hub:
         if version.fate:
             self._give_up(version, CHANGED, version.fate)
             return
-        wanted = version.demand.wanted()
+        wanted = [number for number in version.demand.wanted() if number < version.chunks]
         reached: set[int] = set()
         for flight in version.flights:
-            skip = HUGE if flight.dense else 2
+            skip = HUGE if flight.dense else SKIP_MAX
             reached |= covered(flight.at, flight.end, wanted, skip)
+        missing = [n for n in wanted if n not in reached and not version.has(n)]
+        if version.alone:
+            if missing and not version.flights:
+                self.end(version, "its only answer is over")
+            return
+        if not missing:
+            return
         for first, last in runs(version.demand, version.has, reached):
-            if version.alone or not version.validators.is_strong:
+            if not version.validators.is_strong:
                 self.end(version, "cannot be asked for in parts")
                 return
             if not version.ranges:
@@ -176,6 +183,8 @@ class Hub:
             self._give_up(version, status, why)
         else:
             self.plan(version)
+        if not version.flights and version.is_lame():
+            self.end(version, "what is missing of it could not be joined to it")
         self.tidy(version)
 
     def _give_up(self, version: Version, status: int, why: str) -> None:
@@ -276,6 +285,8 @@ class Hub:
                 version.held.discard(number)
                 gone.append((name, number))
                 self._unlink(version, [number])
+                if version.is_lame():
+                    self.end(version, "what is missing of it could not be joined to it")
                 self.tidy(version)
         for at in range(0, len(gone), BATCH_MAX):
             self.tell(Evicted(gone[at : at + BATCH_MAX]))
@@ -339,11 +350,11 @@ class Hub:
     # --- the beginning ---------------------------------------------------------------------------
 
     def restore(self, found: Iterable[Kept]) -> int:
-        """Take up what the disk has; returns how many chunks."""
+        """Take up what the disk has, of two versions the later; returns how many chunks."""
         count = 0
         victims: list[ChunkKey] = []
         chunks = []
-        for kept in found:
+        for kept in sorted(found, key=lambda kept: -kept.meta.freshness.at_s):
             version = version_of(kept.meta)
             known = self.book.know(version.key)
             if known.version is not None or not kept.chunks:

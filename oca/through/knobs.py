@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from oca.cache.registry import DEFAULT
+from oca.cache.registry import DEFAULT, POLICIES
+from wire.errors import WireError
 from wire.knobs import knob
 
 
@@ -23,6 +24,9 @@ class Through:
     audience: str = knob(
         "origin",
         why="Id of the appliance at `upstream`, for whom we sign requests with our key.",
+    )
+    folder: str = knob(
+        "", why="Where fetched chunks are kept; empty: `through/` in the first disk."
     )
     dynamic_bytes: int = knob(
         10 * 1024**3, low=16 * 1024**2, high=2**60, why="Room on the disk; the plan's is beside it."
@@ -56,3 +60,15 @@ class Through:
     stale_s: float = knob(
         86_400.0, low=0, high=30 * 86_400, why="Upstream unreachable: what is this stale is served."
     )
+
+
+def check(knobs: Through, what: str) -> None:
+    """Raise WireError when the settings of file `what` do not go together."""
+    needed = {"fetch": "upstream", "redirect": "redirect_url"}.get(knobs.policy, "")
+    url = getattr(knobs, needed) if needed else "http://"
+    if not url.startswith(("http://", "https://")):
+        detail = f"policy {knobs.policy!r} needs an http:// or https:// URL here"
+        raise WireError(what, f"through.{needed}", detail)
+    if knobs.evict not in POLICIES:
+        names = ", ".join(POLICIES)
+        raise WireError(what, "through.evict", f"no policy {knobs.evict!r}", hint=f"try {names}")

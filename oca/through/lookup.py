@@ -34,9 +34,7 @@ from oca.through.verdict import (
     lines_of,
 )
 from oca.through.versions import HUGE, PASS_S, Known, Short, Version
-from wire.log import get
 
-_log = get("through")
 _NOT_FOUND = frozenset({404, 410})
 
 
@@ -229,7 +227,6 @@ class Lookups:
         if version is not None and version.freshness.usable_on_error(now_s, stale_s):
             self._found_stale(known, version, 0)
             return
-        _log.info("upstream failed", key=known.key[:256], why=exc.why)
         for waiting in self._waiting.pop(known.key, []):
             waiting.link.send(Failed(waiting.ask.id, exc.status, exc.why))
 

@@ -66,7 +66,8 @@ class View(msgspec.Struct, array_like=True, frozen=True):
     """One version as a worker needs it to answer; `lines` are its end-to-end header lines.
 
     `size` None: not known until it ends. `alone`: to be sent as it came, to one client. `body`: an
-    answer that is no object. `fresh_for_s` seconds from now, 0: ask again next time.
+    answer that is no object. `fresh_for_s` seconds from now, 0: ask again next time. `whole`: all
+    of it was stored then.
     """
 
     version: str
@@ -82,6 +83,7 @@ class View(msgspec.Struct, array_like=True, frozen=True):
     fresh_for_s: float
     alone: bool = False
     body: bytes | None = None
+    whole: bool = False
 
 
 class Found(msgspec.Struct, tag="f", array_like=True):

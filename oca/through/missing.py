@@ -195,7 +195,11 @@ class Coming:
         seen = self._missing.remember(self._wanted.target, answer.view, now_s)
         request = msgspec.structs.replace(self._wanted.request, tick_s=now_s)
         self._wanted = msgspec.structs.replace(self._wanted, request=request)
-        self._begun = self._missing.reply(self._wanted, seen, told_of(answer))
+        reply, feed = self._missing.reply(self._wanted, seen, told_of(answer))
+        if feed is not None and not answer.forward and not feed.is_held():
+            told = Told("partial", stored=True)
+            reply, feed = self._missing.reply(self._wanted, seen, told)
+        self._begun = (reply, feed)
         self._wait_for_bytes()
 
     def _wait_for_bytes(self) -> None:

@@ -1,7 +1,8 @@
 """A worker's open chunks: those stored, and those that are growing while they are sent.
 
 An adapter. A stored chunk is opened by its name, without a word to the fetcher: what has the name
-is whole. One that is being fetched comes as an open file, of which so many bytes may be sent.
+is whole. The loop opens only what the kernel knows already (oca.opening), threads open the rest.
+One that is being fetched comes as an open file, of which so many bytes may be sent.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import OrderedDict
 
 from oca.files import Entry
 from oca.http.respond import Facts
+from oca.opening import Opener
 from oca.through.chunks import TRAILER_BYTES
 from oca.through.disk import chunk_path
 from oca.through.region import ChunkKey
@@ -47,30 +49,48 @@ class ChunkShelf:
 
     def __init__(self, folder: str, open_max: int) -> None:
         """`folder` is the region's; at most `open_max` whole chunks are open."""
+        self._opener = Opener()
         self._folder, self._max = folder, open_max
         self._files: OrderedDict[ChunkKey, ChunkFile] = OrderedDict()
 
     def get(self, key: ChunkKey) -> ChunkFile | None:
-        """An open chunk, or one that is stored and can be opened now; None when it is neither."""
+        """An open chunk, or one that is stored and can be opened at once; else None: ask for it."""
         file = self._files.get(key)
         if file is not None:
             file.used = True
             return file
         try:
-            fd = os.open(chunk_path(self._folder, *key), os.O_RDONLY | os.O_CLOEXEC)
+            return self.land(key, *self.open(key, wait=False))
         except OSError:
             return None
-        length = os.fstat(fd).st_size - TRAILER_BYTES
-        file = ChunkFile(fd, length, whole=True)
+
+    def open(self, key: ChunkKey, *, wait: bool) -> tuple[int, int]:
+        """(descriptor, bytes) of a stored chunk: for a thread when it may wait; raises OSError."""
+        fd, st = self._opener.open_own(chunk_path(self._folder, *key), wait=wait)
+        return fd, st.st_size - TRAILER_BYTES
+
+    def land(self, key: ChunkKey, fd: int, count: int) -> ChunkFile:
+        """An opened chunk takes its place; if that is taken, the descriptor is closed."""
+        file = self._files.get(key)
+        if file is not None:
+            os.close(fd)
+            return file
+        file = ChunkFile(fd, count, whole=True)
         self._keep(key, file)
         return file
 
-    def holds(self, key: ChunkKey, end: int) -> bool:
-        """Whether a chunk could be sent up to `end` now; opens nothing."""
+    def holds(self, key: ChunkKey, end: int, unknown: bool) -> bool:
+        """Whether a chunk is there up to `end`; `unknown` when one would have to wait to know."""
         file = self._files.get(key)
         if file is not None:
             return file.bytes >= end
-        return os.access(chunk_path(self._folder, *key), os.R_OK)
+        try:
+            self._opener.stat(os.fsencode(chunk_path(self._folder, *key)))
+        except BlockingIOError:
+            return unknown
+        except OSError:
+            return False
+        return True
 
     def growing(self, key: ChunkKey) -> ChunkFile | None:
         """An open chunk, whole or not."""

@@ -45,13 +45,18 @@ class UpstreamError(Exception):
         super().__init__(why)
 
 
+def _short(exc: BaseException) -> str:
+    """One line of it: a parser's complaint quotes what it could not read."""
+    return (str(exc).partition("\n")[0] or type(exc).__name__)[:160]
+
+
 class Response:
     """An answer whose head has come. `close` it, whatever happens."""
 
     def __init__(self, raw: aiohttp.ClientResponse, done: Callable[[], None]) -> None:
-        """`done` is called once, when it is closed."""
+        """`done` is called once, when it does not count any more."""
         self._raw, self._done = raw, done
-        self._closed = False
+        self._has_turn = True
         self.status = raw.status
         self.raw_headers = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in raw.raw_headers
@@ -67,14 +72,18 @@ class Response:
         except TimeoutError as exc:
             raise UpstreamError(504, "stalled") from exc
         except (aiohttp.ClientError, OSError) as exc:
-            raise UpstreamError(502, f"cut: {exc}") from exc
+            raise UpstreamError(502, f"cut: {_short(exc)}") from exc
+
+    def give_turn(self) -> None:
+        """Its reader is slow: it does not count among the requests at once any more."""
+        if self._has_turn:
+            self._has_turn = False
+            self._done()
 
     def close(self) -> None:
         """No more of it is read; a connection that has more to say is not used again."""
-        if not self._closed:
-            self._closed = True
-            self._raw.release() if self._raw.content.at_eof() else self._raw.close()
-            self._done()
+        self._raw.release() if self._raw.content.at_eof() else self._raw.close()
+        self.give_turn()
 
 
 class Upstream:
@@ -91,6 +100,11 @@ class Upstream:
         self.breaker = Breaker()
         self.asked = 0
         """Requests made since the start."""
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether a request would have to wait for another's end."""
+        return self._slots.locked()
 
     async def ask(self, method: str, key: str, extra: Mapping[str, str]) -> Response:
         """Ask for `key` (an origin-form target); raises UpstreamError when no head comes."""
@@ -121,7 +135,7 @@ class Upstream:
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as exc:
             self.breaker.on_failure(time.monotonic())
             status = 504 if isinstance(exc, TimeoutError) else 502
-            why = str(exc) or type(exc).__name__
+            why = _short(exc)
             _log.warning("upstream does not answer", key=key[:256], why=why)
             raise UpstreamError(status, why) from exc
         self.breaker.on_answer()

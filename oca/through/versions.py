@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Protocol
 
+import msgspec
+
 from oca.through.chunks import CHUNK_BYTES, count_of, length_of
 from oca.through.demand import Demand
 from oca.through.freshness import Freshness
@@ -104,6 +106,10 @@ class Version:
         """In bytes; None when it is not known."""
         return self.validators.size if self.validators.size >= 0 else None
 
+    def ended_at(self, size: int) -> None:
+        """Its size has become known."""
+        self.validators = msgspec.structs.replace(self.validators, size=size)
+
     @property
     def chunks(self) -> int:
         """How many it has, at most."""
@@ -116,6 +122,11 @@ class Version:
     def length_of(self, number: int) -> int:
         """Bytes of a chunk."""
         return CHUNK_BYTES if self.size is None else length_of(number, self.size)
+
+    def is_lame(self) -> bool:
+        """Whether some of it is missing and could never be joined to what is there."""
+        joinable = self.alone or self.validators.is_strong
+        return not (joinable or self.fate) and len(self.held) < self.chunks
 
     def is_idle(self) -> bool:
         """Whether nothing is held of it, nor on its way, nor wanted."""
@@ -136,6 +147,7 @@ class Version:
             age_s=self.freshness.age_at(now_s),
             fresh_for_s=0.0 if self.alone else max(0.0, self.freshness.fresh_for_s(now_s)),
             alone=self.alone,
+            whole=len(self.held) == self.chunks,
         )
 
 

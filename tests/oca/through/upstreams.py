@@ -55,7 +55,7 @@ class Thing:
     gap_s: float = 0.0  # between pieces
     ranges: bool = True
     length: bool = True
-    cut_at: list[int] = field(default_factory=list)  # of one answer each: reset after so many bytes
+    cut_at: list[int] = field(default_factory=list)  # of one answer each: it ends there
 
     def head(self, asked: Asked, status: str, length: int | None, extra: str = "") -> bytes:
         lines = [f"HTTP/1.1 {status}", f"Date: {http_date(time.time()).decode()}"]
@@ -99,7 +99,7 @@ class Thing:
             piece = body[at : at + PIECE_BYTES]
             if cut is not None and at + len(piece) > cut:
                 asked.send(piece[: max(0, cut - at)])
-                raise ConnectionAbortedError
+                raise EOFError
             asked.send(piece if self.length else b"%x\r\n%b\r\n" % (len(piece), piece))
             if self.gap_s:
                 time.sleep(self.gap_s)
@@ -124,9 +124,9 @@ class Upstream:
 
     def close(self) -> None:
         """The upstream is away."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
         self._listener.close()
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.2):
-            pass
         for sock in list(self._open):
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
@@ -158,6 +158,8 @@ class Upstream:
                 if target != PROBE:
                     self.asked.append(asked)
                 self.things.get(target, not_found)(asked)
+        except EOFError:
+            pass
         except (OSError, ValueError):
             with suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

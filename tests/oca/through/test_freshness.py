@@ -1,0 +1,213 @@
+"""Fresh, stale, confirmed, not shared: what clients of a real proxy see."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.oca.running import Oca, wait_until
+from tests.oca.through.test_proxy import status_of
+from tests.oca.through.upstreams import Asked, Thing, Upstream, body_of, raw
+
+Proxy = Callable[..., Oca]
+
+
+def test_stale_is_confirmed_by_304(proxy: Proxy, upstream: Upstream) -> None:
+    """After max-age one conditional request; the bytes are not fetched again."""
+    body = body_of("stale", 2_000_000)
+    upstream.things["/s"] = Thing(body, {"Cache-Control": "max-age=1"})
+    oca = proxy()
+    oca.get("/s")
+    time.sleep(1.2)
+    answer = oca.get("/s")
+    assert answer.body == body
+    assert status_of(answer).startswith("fwd=stale; fwd-status=304")
+    assert [a.headers.get("if-none-match") for a in upstream.asked] == [None, '"v1"']
+    assert status_of(oca.get("/s")).startswith("hit")
+
+
+def test_no_cache_is_confirmed_every_time(proxy: Proxy, upstream: Upstream) -> None:
+    """It may be stored, and is never used unasked."""
+    upstream.things["/n"] = Thing(b"x" * 1000, {"Cache-Control": "no-cache"})
+    oca = proxy()
+    for _ in range(3):
+        assert oca.get("/n").body == b"x" * 1000
+    assert [a.headers.get("if-none-match") for a in upstream.asked] == [None, '"v1"', '"v1"']
+
+
+def test_a_changed_object_replaces_the_old_one(proxy: Proxy, upstream: Upstream) -> None:
+    """200 to the condition: the new version, whole; nothing of the old one is joined to it."""
+    old, new = body_of("old", 3_000_000), body_of("new", 2_500_000)
+    upstream.things["/c"] = Thing(old, {"Cache-Control": "max-age=1"})
+    oca = proxy()
+    assert oca.get("/c").body == old
+    upstream.things["/c"] = Thing(new, {"Cache-Control": "max-age=60"}, etag='"v2"')
+    time.sleep(1.2)
+    assert oca.get("/c").body == new
+    assert oca.get("/c", "Range: bytes=1000000-1999999").body == new[1_000_000:2_000_000]
+
+
+def test_a_change_under_our_hands_is_never_mixed(proxy: Proxy, upstream: Upstream) -> None:
+    """It changed though it was fresh: a range that needs more of it is of the new one, whole."""
+    old, new = body_of("o", 5_000_000), body_of("n", 5_000_000)
+    upstream.things["/m"] = Thing(old, {"Cache-Control": "max-age=60"})
+    oca = proxy()
+    assert oca.get("/m", "Range: bytes=0-99").body == old[:100]
+    upstream.things["/m"] = Thing(new, {"Cache-Control": "max-age=60"}, etag='"v2"')
+    assert oca.get("/m", "Range: bytes=4000000-4000099").body == new[4_000_000:4_000_100]
+    assert oca.get("/m").body == new
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Cache-Control": "no-store"},
+        {"Cache-Control": "private, max-age=60"},
+        {"Cache-Control": "max-age=60", "Vary": "Cookie"},
+        {"Cache-Control": "max-age=60", "Set-Cookie": "a=b"},
+    ],
+)
+def test_what_is_not_shared_is_passed_on(
+    proxy: Proxy, upstream: Upstream, headers: dict[str, str]
+) -> None:
+    """Right bytes for everybody, asked for each time, nothing kept."""
+    body = body_of("alone", 6_000_000)
+    upstream.things["/p"] = Thing(body, headers)
+    oca = proxy()
+    for _ in range(2):
+        answer = oca.get("/p")
+        assert answer.body == body
+        assert status_of(answer).startswith("fwd=bypass; fwd-status=200")
+    part = oca.get("/p", "Range: bytes=3000000-3000009")
+    assert (part.status, part.body) == (206, body[3_000_000:3_000_010])
+    assert part.fields["content-range"] == "bytes 3000000-3000009/6000000"
+    assert len(upstream.asked) == 3
+
+
+def test_a_body_without_length_flows_through(proxy: Proxy, upstream: Upstream) -> None:
+    """Chunked for HTTP/1.1, to the end of the connection for HTTP/1.0."""
+    body = body_of("chunked", 2_345_678)
+    upstream.things["/t"] = Thing(body, {"Cache-Control": "max-age=60"}, length=False)
+    oca = proxy()
+    with oca.connect() as sock:
+        sock.sendall(b"GET /t HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+        head, _, rest = read_all(sock).partition(b"\r\n\r\n")
+    assert b"Transfer-Encoding: chunked" in head
+    assert dechunked(rest) == body
+    with oca.connect() as sock:
+        sock.sendall(b"GET /t HTTP/1.0\r\n\r\n")
+        head, _, rest = read_all(sock).partition(b"\r\n\r\n")
+    assert rest == body
+
+
+def read_all(sock) -> bytes:  # type: ignore[no-untyped-def]
+    """Until the end."""
+    return sock.makefile("rb").read()
+
+
+def dechunked(raw_body: bytes) -> bytes:
+    """A body without its chunked coding; fails when that is not ended."""
+    found, at = [], 0
+    while True:
+        end = raw_body.index(b"\r\n", at)
+        size = int(raw_body[at:end], 16)
+        if not size:
+            assert raw_body[end:] == b"\r\n\r\n"
+            return b"".join(found)
+        found.append(raw_body[end + 2 : end + 2 + size])
+        at = end + 2 + size + 2
+
+
+def test_stale_while_revalidate_answers_at_once(proxy: Proxy, upstream: Upstream) -> None:
+    """The stale answer does not wait for a slow upstream; soon after it is fresh."""
+    thing = Thing(b"v" * 5000, {"Cache-Control": "max-age=1, stale-while-revalidate=60"})
+    upstream.things["/w"] = thing
+    oca = proxy()
+    oca.get("/w")
+    time.sleep(1.2)
+    thing.delay_s, thing.headers = 1.0, {"Cache-Control": "max-age=60"}
+    began_s = time.monotonic()
+    answer = oca.get("/w")
+    assert time.monotonic() - began_s < 0.5
+    assert status_of(answer).startswith("fwd=stale")
+    assert answer.body == thing.body
+    wait_until(lambda: len(upstream.asked) == 2, "the question behind it")
+    wait_until(lambda: status_of(oca.get("/w")).startswith("hit"), "a fresh one", 5)
+
+
+@pytest.mark.parametrize("fault", ["5xx", "away"])
+def test_stale_if_error(proxy: Proxy, upstream: Upstream, fault: str) -> None:
+    """A failing upstream: what is stale is served where the origin allowed it."""
+    body = body_of("sie", 2_000_000)
+    upstream.things["/e"] = Thing(body, {"Cache-Control": "max-age=1, stale-if-error=60"})
+    oca = proxy()
+    assert oca.get("/e").body == body
+    time.sleep(1.2)
+    upstream.things["/e"] = raw(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+    if fault == "away":
+        upstream.close()
+    answer = oca.get("/e")
+    assert answer.body == body
+    assert status_of(answer).startswith("fwd=stale")
+
+
+def test_must_revalidate_is_an_error_and_not_stale(proxy: Proxy, upstream: Upstream) -> None:
+    """RFC 9111 §5.2.2.2: 504 (or what the upstream said), never old bytes."""
+    upstream.things["/x"] = Thing(b"x" * 10, {"Cache-Control": "max-age=1, must-revalidate"})
+    oca = proxy()
+    oca.get("/x")
+    time.sleep(1.2)
+    upstream.close()
+    assert oca.get("/x").status in (502, 504)
+
+
+def test_a_404_is_remembered_for_a_while(proxy: Proxy, upstream: Upstream) -> None:
+    """Negative caching: the second client does not ask again."""
+    oca = proxy()
+    assert [oca.get("/none").status for _ in range(3)] == [404, 404, 404]
+    assert len(upstream.asked) == 1
+
+
+def test_a_5xx_is_asked_for_once_in_a_second(proxy: Proxy, upstream: Upstream) -> None:
+    """An upstream that is in trouble is not hammered, and asked again soon."""
+    upstream.things["/b"] = raw(b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\noh")
+    oca = proxy()
+    assert [oca.get("/b").status for _ in range(4)] == [500] * 4
+    assert len(upstream.asked) <= 2
+    time.sleep(1.1)
+    upstream.things["/b"] = Thing(b"well")
+    assert oca.get("/b").body == b"well"
+
+
+def test_a_purged_404_becomes_an_object(proxy: Proxy, upstream: Upstream) -> None:
+    """An explicit lifetime of a 404 is obeyed, and then it is asked for again."""
+    upstream.things["/l"] = raw(
+        b"HTTP/1.1 404 No\r\nCache-Control: max-age=1\r\nContent-Length: 0\r\n\r\n"
+    )
+    oca = proxy()
+    assert oca.get("/l").status == 404
+    upstream.things["/l"] = Thing(b"here now")
+    assert oca.get("/l").status == 404
+    time.sleep(1.2)
+    assert oca.get("/l").body == b"here now"
+
+
+def test_fifty_ask_for_what_is_not_shared(proxy: Proxy, upstream: Upstream) -> None:
+    """Collapsed at first, each gets an answer of its own when it proves to be for one alone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    count = iter(range(10_000))
+
+    def counted(asked: Asked) -> None:
+        time.sleep(0.1)
+        body = b"%d" % next(count)
+        asked.send(b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: %d\r\n\r\n"
+                   % len(body), body)  # fmt: skip
+
+    upstream.things["/each"] = counted
+    oca = proxy()
+    with ThreadPoolExecutor(20) as pool:
+        bodies = list(pool.map(lambda _: oca.get("/each").body, range(20)))
+    assert len(set(bodies)) == 20
