@@ -15,6 +15,7 @@ import click
 
 from oca.cache.simulate import simulate
 from oca.config import AccessLogKnobs, Config, Pacing, Tls, read, split_address
+from oca.diskstatus import disks, scrub_status
 from oca.fillstatus import fill_status
 from oca.keyring import keygen, sign
 from oca.tokens import read_token_file
@@ -42,6 +43,8 @@ def cli() -> None:
 
 cli.add_command(simulate)
 cli.add_command(fill_status)
+cli.add_command(disks)
+cli.add_command(scrub_status)
 cli.add_command(sign)
 cli.add_command(keygen)
 

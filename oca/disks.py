@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from oca.partfile import blame
-from oca.seats import TABLE_FILE, Disks, Seat, Table
+from oca.seats import BY_HAND, TABLE_FILE, Disks, Seat, Table
 from wire.codec import decode, encode
 from wire.durable import sync_folder, write_durably
 from wire.errors import OcaError, WireError
@@ -103,7 +103,10 @@ class Cabinet:
         """The seat of `path` as it is now, live or with the reason why not."""
         known = self._known.get(path)
         try:
-            return self._identify(path, known, others)
+            seat = self._identify(path, known, others)
+            if known is not None and known.by_hand:
+                return msgspec.structs.replace(seat, by_hand=True, why=BY_HAND)
+            return seat
         except (OcaError, OSError) as exc:
             why = f"{path}: {exc.strerror or exc}" if isinstance(exc, OSError) else str(exc)
             seat = known or Seat(key=secrets.token_hex(8), path=path)

@@ -22,6 +22,7 @@ TABLE_FILE = "disks.json"
 """In the run folder: what the agent tells the workers of the disks, whole, by rename."""
 
 DISKS_MAX = 64
+BY_HAND = "switched off by the operator"
 _HASHES = 2.0**64
 
 
@@ -29,7 +30,7 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
     """One place for a disk: `key` is what assets are hashed with, `uuid` names the disk in it now.
 
     `weight_bytes` is the disk's size; `mount` the mount point that `path` lies in; `why` says why
-    it is switched off, "" when it is in use.
+    it is switched off, "" when it is in use; `by_hand`: the operator wants it off.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
     weight_bytes: Annotated[int, Meta(ge=1)] = 1
     mount: str = ""
     why: str = ""
+    by_hand: bool = False
 
     @property
     def is_live(self) -> bool:

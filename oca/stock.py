@@ -7,8 +7,10 @@ All calls block.
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from oca.held import Held
@@ -28,6 +30,9 @@ from oca.store import (
 from wire.durable import sync_folder
 from wire.log import get
 
+QUARANTINE = "quarantine"
+QUARANTINE_MAX = 16
+"""Rotten files kept on a disk: enough to see a pattern, and bad sectors stay taken a while."""
 BATCH = 1000
 """Folders looked into between two words to whoever waits, and two transactions of the index."""
 
@@ -124,6 +129,27 @@ def send_back(store: Store, seat: Seat, asset: int) -> None:
         folder.rename(target)
         sync_folder(target.parent)
         sync_folder(folder.parent)
+
+
+def set_aside(store: Store, seat: Seat, asset: int, names: Iterable[str]) -> None:
+    """Move rotten files of an asset out of sight, for whoever wants to look at them; the rest goes
+    back to `incoming/`. The oldest of QUARANTINE_MAX leave. Raises StoreError."""
+    root = Path(seat.path)
+    if store.index is not None:
+        store.index.remove((asset,), seat.uuid)
+    folder, aside = place(root, SHELF, asset), root / QUARANTINE
+    with blame(aside):
+        aside.mkdir(exist_ok=True)
+        for name in names:
+            if name:
+                with suppress(FileNotFoundError):
+                    (folder / name).rename(aside / f"{asset}-{name}")
+                    os.utime(aside / f"{asset}-{name}")
+        sync_folder(aside)
+        kept = sorted(aside.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in kept[QUARANTINE_MAX:]:
+            old.unlink()
+    send_back(store, seat, asset)
 
 
 def _clear_incoming(store: Store, seat: Seat, held: Mapping[int, Held]) -> None:

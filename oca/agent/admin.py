@@ -1,13 +1,15 @@
-"""What the operator sees of one box: /metrics, /healthz, /readyz, /v1/status. Never public."""
+"""What the operator sees of one box: /metrics, /healthz, /readyz, /v1/… Never public."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from oca.agent.keeper import Keeper
 from oca.agent.metrics import Metrics
 from oca.agent.vitals import Vitals
 from wire.web import json_response, problems
@@ -17,6 +19,7 @@ def admin_app(
     metrics: Metrics,
     vitals: Vitals,
     status: Callable[[], dict[str, Any]],
+    keeper: Keeper,
 ) -> web.Application:
     """The admin listener; the registry of `metrics` has the workers' counters as well."""
 
@@ -40,11 +43,21 @@ def admin_app(
         vitals.drain(request.method == "PUT")
         return json_response({"draining": vitals.draining})
 
+    async def show_disks(_request: web.Request) -> web.Response:
+        return json_response(await asyncio.to_thread(keeper.status))
+
+    async def switch_disk(request: web.Request) -> web.Response:
+        await keeper.switch(request.query.get("path", ""), on=request.method == "PUT")
+        return await show_disks(request)
+
     app = web.Application(middlewares=[problems])
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/healthz", show_health)
     app.router.add_get("/readyz", show_ready)
     app.router.add_get("/v1/status", show_status)
+    app.router.add_get("/v1/disks", show_disks)
+    app.router.add_put("/v1/disks", switch_disk)
+    app.router.add_delete("/v1/disks", switch_disk)
     app.router.add_put("/v1/drain", drain)
     app.router.add_delete("/v1/drain", drain)
     return app

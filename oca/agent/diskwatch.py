@@ -26,10 +26,10 @@ from oca.disks import Cabinet, DiskFault
 from oca.held import Held
 from oca.partfile import StoreError
 from oca.probe import in_daemon, probe, why_of
-from oca.seats import Seat
+from oca.seats import BY_HAND, Seat
 from oca.stock import take_stock
 from oca.store import Store
-from wire.errors import OcaError
+from wire.errors import NotFoundError, OcaError
 from wire.log import get
 
 _log = get("disks")
@@ -64,6 +64,7 @@ class DiskWatch:
         }
         self._alarms = {path: Pulse() for path in self._judges}
         self._free = dict.fromkeys(self._judges, 0)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._one = asyncio.Lock()  # one disk at a time changes
         self.on_hang: Callable[[], None] = lambda: None
         """Threads that use a disk may hang with it: others are to take over."""
@@ -81,17 +82,37 @@ class DiskWatch:
     async def run(self) -> None:
         """For ever: mind every disk."""
         self._tell()
+        self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
             for path in self._judges:
                 group.create_task(self._mind(path))
 
     def complain(self, fault: StoreError) -> None:
-        """A read or write was refused: look at that disk now; too many, and it goes."""
+        """A read or write was refused: look at that disk now; too many, and it goes. Any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._complain, fault)
+
+    def _complain(self, fault: StoreError) -> None:
         seat = self._seat_of(fault)
         if seat is None or not fault.is_disk:
             return
         self._judges[seat.path].complain(str(fault), time.monotonic())
         self._alarms[seat.path].beat()
+
+    async def switch(self, path: str, *, on: bool) -> None:
+        """The operator's word: it survives restarts. Raises NotFoundError."""
+        async with self._one:
+            seat = next((seat for seat in self._store.disks.seats if seat.path == path), None)
+            if seat is None:
+                known = ", ".join(seat.path for seat in self._store.disks.seats)
+                raise NotFoundError(f"there is no disk {path} (but {known})")
+            seat = msgspec.structs.replace(seat, by_hand=not on)
+            if on:
+                await self._replace(seat)
+            else:
+                self._judges[path].why = BY_HAND
+                await self._switch_off(seat, BY_HAND)
+        self._alarms[path].beat()
 
     def condemn(self, path: str, fault: str) -> None:
         """A disk failed at something that is not tried again: it goes."""
@@ -108,6 +129,7 @@ class DiskWatch:
                 "path": seat.path,
                 "state": "in use" if seat.is_live else "off",
                 "why": seat.why,
+                "by_hand": seat.by_hand,
                 "bytes": seat.weight_bytes,
                 "free_bytes": self._free[seat.path],
                 "assets": held.count(seat.uuid),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from oca.agent.api import Fill
@@ -17,7 +18,7 @@ from oca.agent.reports import Reporter
 from oca.agent.tell import Workers
 from oca.partfile import StoreError
 from oca.seats import Seat
-from oca.stock import send_back
+from oca.stock import send_back, set_aside
 from oca.store import Store
 from wire.durable import write_durably
 from wire.errors import ConflictError, OcaError
@@ -44,6 +45,8 @@ class Remover:
         self._store, self._holdings = store, holdings
         self._workers, self._metrics = workers, metrics
         self._one = asyncio.Lock()
+        self.rotten = 0
+        """Files set aside since the start."""
 
     async def remove(self, assets: Iterable[int], why: str) -> None:
         """Raises StoreError when a disk refuses, after the others had their turn; then it is tried
@@ -61,14 +64,27 @@ class Remover:
 
     async def give_back(self, seat: Seat, asset: int, why: str) -> None:
         """What was believed whole is not: out of sight, and fetched again where it is wrong."""
+        await self._take_back(asset, partial(send_back, self._store, seat, asset))
+        _log.error("asset is not whole after all", asset=asset, path=seat.path, why=why)
+
+    async def quarantine(self, seat: Seat, asset: int, bad: Mapping[str, str]) -> None:
+        """Files of an asset are rotten (name → why): it is out of sight, they are put aside, and
+        what is left is checked and completed by the fill."""
+        await self._take_back(asset, partial(set_aside, self._store, seat, asset, bad))
+        for name, why in bad.items():
+            self.rotten += 1
+            self._metrics.rotten.inc()
+            _log.error("rotten file set aside", asset=asset, file=name, why=why, path=seat.path)
+
+    async def _take_back(self, asset: int, move: Callable[[], None]) -> None:
+        """First off the shelf, then out of the holdings: else the fill would begin it too early."""
         async with self._one:
-            self._holdings.remove(asset)
             try:
-                await asyncio.to_thread(send_back, self._store, seat, asset)
+                await asyncio.to_thread(move)
             except StoreError as exc:
                 self._metrics.disk_refused(exc)
             self._workers.forget()
-        _log.error("asset is not whole after all", asset=asset, path=seat.path, why=why)
+            self._holdings.remove(asset)
 
     def _remove(self, assets: tuple[int, ...]) -> tuple[list[int], StoreError | None]:
         gone: list[int] = []

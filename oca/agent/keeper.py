@@ -12,14 +12,16 @@ from oca.agent.dropper import Remover
 from oca.agent.holdings import Holdings
 from oca.agent.loops import Loop
 from oca.agent.metrics import Metrics
+from oca.agent.scrubber import Scrubber
 from oca.agent.stocktaker import Stocktaker, known_at_start
 from oca.agent.tell import Workers
 from oca.config import Config
 from oca.disks import Cabinet
 from oca.index import Index
 from oca.store import Store
+from wire.errors import NotFoundError
 
-GATED = frozenset({"plan", "fill", "drop", "inventory"})
+GATED = frozenset({"plan", "fill", "drop", "inventory", "scrub"})
 """Errands that compare the plan with what is stored: they wait until all of that is known."""
 
 
@@ -31,6 +33,7 @@ class Keeper:
     remover: Remover
     watch: DiskWatch | None = None
     stock: Stocktaker | None = None
+    scrubber: Scrubber | None = None
 
     @property
     def trouble(self) -> str:
@@ -39,9 +42,9 @@ class Keeper:
 
     def loops(self) -> dict[str, Loop]:
         """The errands by name."""
-        if self.watch is None or self.stock is None:
+        if self.watch is None or self.stock is None or self.scrubber is None:
             return {}
-        return {"disks": self.watch.run, "stock": self.stock.run}
+        return {"disks": self.watch.run, "stock": self.stock.run, "scrub": self.scrubber.run}
 
     def gated(self, loops: dict[str, Loop]) -> dict[str, Loop]:
         """The agent's errands, some of which begin only when the stock is known."""
@@ -50,9 +53,16 @@ class Keeper:
         after = self.stock.after
         return {name: after(loop) if name in GATED else loop for name, loop in loops.items()}
 
+    async def switch(self, path: str, *, on: bool) -> None:
+        """The operator takes a disk out of use, or lets it come back; raises NotFoundError."""
+        if self.watch is None:
+            raise NotFoundError("the origin's tree is not a disk of ours")
+        await self.watch.switch(path, on=on)
+
     def status(self) -> dict[str, Any]:
         """What /v1/disks shows."""
         return {
+            "scrub": self.scrubber.status() if self.scrubber is not None else None,
             "disks": self.watch.status() if self.watch is not None else [],
             "stock_known": self.stock is None or self.stock.known.is_set(),
             "files_checked_of": self.stock.checked if self.stock is not None else 0,
@@ -89,4 +99,5 @@ def open_keeper(
     on_judged(disks.share_live(), watch.trouble)
     remover = Remover(store, holdings, workers, metrics)
     stock = Stocktaker(store, holdings, remover, watch, metrics)
-    return Keeper(store, remover, watch, stock)
+    scrubber = Scrubber(store, index, holdings, remover, config.scrub, metrics)
+    return Keeper(store, remover, watch, stock, scrubber)

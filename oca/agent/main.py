@@ -86,7 +86,7 @@ async def _admin(config: Config, parts: Parts) -> web.AppRunner | None:
     if not config.admin:
         return None
     parts.metrics.registry.register(WorkersCollector(Path(config.run)))
-    app = admin_app(parts.metrics, parts.vitals, partial(status, parts))
+    app = admin_app(parts.metrics, parts.vitals, partial(status, parts), parts.keeper)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     host, port = split_address(config.admin, "admin")

@@ -30,17 +30,7 @@ class Metrics:
         )
         self.assets_fetched = self._counter("oca_fill_assets", "Assets fetched and made visible")
         self.assets_dropped = self._counter("oca_fill_dropped", "Assets dropped or purged")
-        self.disk_refusals = 0
-        self.on_refusal: Callable[[StoreError], None] = lambda _fault: None
-        self._store_errors = Counter(
-            "oca_store_errors",
-            "Reads and writes that a disk refused: full, io, readonly, gone, other",
-            ("kind",),
-            registry=self.registry,
-        )
-        self.disk_live = Gauge(
-            "oca_disk_live", "1 while a disk is in use", ("path",), registry=self.registry
-        )
+        self._of_disks()
         self.loop_faults = Counter(
             "oca_agent_loop_faults",
             "Loops of the agent that failed and were started again",
@@ -85,6 +75,21 @@ class Metrics:
             self._played_requests.labels(row.home).inc(row.requests)
             self._played_starved.labels(row.home).inc(row.starved)
             self._played_late.labels(row.home).inc(row.late)
+
+    def _of_disks(self) -> None:
+        self.disk_refusals = 0
+        self.on_refusal: Callable[[StoreError], None] = lambda _fault: None
+        self._store_errors = Counter(
+            "oca_store_errors",
+            "Reads and writes that a disk refused: full, io, readonly, gone, other",
+            ("kind",),
+            registry=self.registry,
+        )
+        self.scrubbed_bytes = self._counter("oca_scrub_bytes", "Stored bytes read again and hashed")
+        self.rotten = self._counter("oca_scrub_bad_files", "Stored files found wrong, moved aside")
+        self.disk_live = Gauge(
+            "oca_disk_live", "1 while a disk is in use", ("path",), registry=self.registry
+        )
 
     def disk_refused(self, fault: StoreError) -> None:
         """A disk refused to read or write; one that is only full is not ill."""

@@ -13,6 +13,7 @@ import aiohttp
 from tests.oca.agent.test_killed import toml
 from tests.oca.agent.world import SourceServer, SteeringServer, World, eventually, served
 from wire.keys import new_private_pem, parse_private_key, public_text
+from wire.reports import unpack_bitmap
 from wire.token import Token, mint, scope_of
 
 HEARTBEAT_S = 0.4
@@ -48,6 +49,7 @@ class Box:
             url = await stack.enter_async_context(served(self.origin.app()))
             fill = await stack.enter_async_context(served(self.world.fill.app()))
             steering = await stack.enter_async_context(served(self.steering.app()))
+            self.steering.forget()
             self.world.sources.clear()
             self.world.source("origin", url)
             self._publish()
@@ -105,6 +107,20 @@ class Box:
     def on(self, disk: Path) -> set[int]:
         """What stands on the shelf of a disk."""
         return {int(path.name) for path in (disk / "a").iterdir()}
+
+    def place_of(self, asset: int) -> Path:
+        """The folder that an asset stands in."""
+        return next(
+            disk / "a" / str(asset) for disk in self.disks if (disk / "a" / str(asset)).exists()
+        )
+
+    def left(self) -> list[set[int]]:
+        """What left the inventory, report by report."""
+        return [
+            set(unpack_bitmap(message.removed, "removed"))
+            for message in self.steering.inventories
+            if message.removed
+        ]
 
     async def get(self, asset: int, name: str = "seg-0.m4s") -> tuple[int, bytes]:
         """What a viewer gets."""

@@ -1,0 +1,153 @@
+"""The power goes at any moment: what is visible afterwards verifies, every file of it.
+
+The store is on a real file system on a loop device. The writer is killed, the backing file copied
+as the platter would be (what was not synced is not there), the copy mounted and recovered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from oca.stock import recover
+from oca.store import Store
+from tests.faults.fuse_fs import unmount, why_not
+from tests.faults.test_disks import mount
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+IMAGE_BYTES = 96 * 1024 * 1024
+WRITER = """
+import random, sys
+from pathlib import Path
+from oca.partfile import StoreError
+from oca.stock import recover
+from oca.store import Store
+from tests.oca.agent.world import make_asset
+from wire.codec import encode
+store, rng = Store(Path(sys.argv[1])), random.Random(int(sys.argv[2]))
+recover(store)
+print("ready", flush=True)
+while True:
+    number = rng.randrange(40)
+    if store.disk_of(number):
+        store.retract(number)
+        store.empty_trash()
+        continue
+    asset, content = make_asset(number, *(1000 + 37_000 * (i + number % 5) for i in range(6)))
+    try:
+        store.begin(encode(asset))
+        for file in store.missing(asset):
+            part = store.part(asset, file)
+            part.resume()
+            part.restart()
+            part.write([content[file.name]])
+            part.seal()
+            part.close()
+        held = store.publish(asset)
+    except StoreError:
+        store.discard(number)
+        continue
+    print("published", number, flush=True)
+"""
+
+
+@contextmanager
+def looped(image: Path, place: Path, *options: str) -> Iterator[Path]:
+    """A file mounted as a disk."""
+    place.mkdir(exist_ok=True)
+    mount("-o", ",".join(["loop", *options]), str(image), str(place))
+    try:
+        yield place
+    finally:
+        unmount(place)
+
+
+def wrong(root: Path) -> list[str]:
+    """What is visible, by the catalogue's entry beside it, and does not verify."""
+    import msgspec
+
+    from wire.catalogue import Asset
+
+    found = []
+    for folder in (root / "a").iterdir():
+        asset = msgspec.json.decode((folder / ".asset.json").read_bytes(), type=Asset)
+        for file in asset.files:
+            data = (folder / file.name).read_bytes()
+            if len(data) != file.bytes or hashlib.sha256(data).hexdigest() != file.sha256:
+                found.append(f"{folder.name}/{file.name}: {len(data)} of {file.bytes}")
+    return found
+
+
+def cut(tmp: Path, kind: str, number: int, rng: random.Random) -> int:
+    """One round on a fresh file system; returns how many assets were visible after it."""
+    image, copy = tmp / f"{kind}-{number}.img", tmp / f"{kind}-{number}.copy"
+    with image.open("wb") as raw:
+        raw.truncate(IMAGE_BYTES)
+    subprocess.run([f"mkfs.{kind}", "-q", *_quick(kind), str(image)], check=True)
+    said: list[int] = []
+    with looped(image, tmp / "disk") as disk:
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(disk), str(rng.randrange(10**6))],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
+        time.sleep(rng.uniform(0.1, 0.8))
+        shutil.copyfile(image, copy)  # while it writes: as torn as a platter
+        writer.send_signal(signal.SIGKILL)
+        said = [int(line.split()[1]) for line in writer.stdout.read().splitlines()]
+        writer.wait()
+        writer.stdout.close()
+    with looped(copy, tmp / "after") as after:
+        assert not wrong(after), "before anything was cleaned up"
+        held = recover(Store(after))
+        assert not wrong(after)
+        assert not list((after / "trash").iterdir())
+    print(f"{kind} {number}: {len(said)} published, {len(held)} there after the cut")
+    image.unlink()
+    copy.unlink()
+    return len(held)
+
+
+def _quick(kind: str) -> list[str]:
+    return ["-E", "lazy_itable_init=0,lazy_journal_init=0"] if kind == "ext4" else []
+
+
+def seed() -> int:
+    """Given as CUT_SEED, or drawn."""
+    return int(os.environ.get("CUT_SEED", random.SystemRandom().randrange(10**6)))
+
+
+def rounds(tmp: Path, kind: str, count: int) -> None:
+    """Several, from a seed that is printed."""
+    if shutil.which(f"mkfs.{kind}") is None:
+        pytest.skip(f"there is no mkfs.{kind}")
+    number = seed()
+    print(f"seed {number}")
+    rng = random.Random(number)
+    assert sum(cut(tmp, kind, turn, rng) for turn in range(count)) > 0, "nothing was ever visible"
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_what_is_visible_after_a_power_cut_verifies(tmp_path: Path, kind: str) -> None:
+    """A few rounds."""
+    rounds(tmp_path, kind, 3)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_twenty_power_cuts(tmp_path: Path, kind: str) -> None:
+    """The long version."""
+    rounds(tmp_path, kind, 20)
