@@ -25,8 +25,9 @@ from benchmarks.cache_report import Claim
 from benchmarks.fill_report import report
 from benchmarks.fill_rig import ORIGIN, Rig, cores, make_titles
 from benchmarks.load import h2load
-from benchmarks.measure import hardware, quietness
+from benchmarks.measure import hardware, quietness, tree_of
 from deploy.demo.processes import Crew
+from oca.agent.manners import give_way
 
 REPO = Path(__file__).resolve().parents[1]
 RESULTS = REPO / "benchmarks" / "results"
@@ -145,7 +146,7 @@ def courtesy(folder: Path, media: Path, fill_bps: float, rounds: int) -> Cell:
                   settings={"rate_bps": cap_bps, "cores": [other]})  # fmt: skip
         rig.start()
         hot = [asset for asset in rig.assets if asset.files[0].bytes == HOT[0]]
-        pin(rig.crew.processes[ORIGIN].pid, other)
+        stand_back(rig.crew.processes[ORIGIN].pid, other)
         rig.begin(["b0"])
         until_s = time.monotonic() + 30
         while not (rig.store("b0") / "a" / str(hot[0].id)).exists():
@@ -166,13 +167,12 @@ def courtesy(folder: Path, media: Path, fill_bps: float, rounds: int) -> Cell:
             "errors": sum(p[n]["errors"] for p in pairs for n in (0, 1))}  # fmt: skip
 
 
-def pin(pid: int, core: int) -> None:
-    """A process and its threads to one core, and its children to come; children that are there
-    already as well."""
-    from benchmarks.measure import tree_of
-
+def stand_back(pid: int, core: int) -> None:
+    """The origin, in life another machine: to a core, and out of the way of whoever wakes up."""
     for one in tree_of(pid):
-        subprocess.run(["taskset", "-acp", str(core), str(one)], check=True, capture_output=True)
+        for thread in Path(f"/proc/{one}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), [core])
+            give_way(int(thread.name), 19)
 
 
 def load(rig: Rig, requests: Path, core: int) -> dict[str, Any]:

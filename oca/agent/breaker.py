@@ -29,8 +29,13 @@ class Breaker:
         self.why = ""
 
     def allows(self, now_s: float) -> bool:
-        """Whether a request may be made now: half open, only one at a time."""
-        return now_s >= self._not_before_s and not (self._failures and self._trial)
+        """Whether its pause is over."""
+        return now_s >= self._not_before_s
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether the one request is under way that decides for all: others wait for it."""
+        return self._failures > 0 and self._trial
 
     def begin(self) -> None:
         """A request is being made; when the breaker is half open it is the trial."""

@@ -110,10 +110,17 @@ class Fetcher:
         progress.have_bytes = asset.bytes - sum(file.bytes for file in missing)
         attempt = _Try(asset, choose, progress)
         todo = iter(missing)
+        put_off: list[NotYet] = []
 
         async def work() -> None:
+            # What others have begun is brought to its end; nothing new is begun.
             for file in todo:
-                await self._file(attempt, file)
+                try:
+                    await self._file(attempt, file)
+                except NotYet as exc:
+                    put_off.append(exc)
+                if put_off:
+                    return
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -121,7 +128,9 @@ class Fetcher:
                     group.create_task(work())
         except ExceptionGroup as errors:
             ours, faults = errors.split(OcaError)
-            raise faults or _worst(ours or errors) from None
+            raise faults or (ours or errors).exceptions[0] from None
+        if put_off:
+            raise min(put_off, key=lambda exc: exc.quiet)
 
     async def _file(self, attempt: _Try, file: File) -> None:
         part = self._store.part(attempt.asset, file)
@@ -216,10 +225,3 @@ class Fetcher:
             _log.error("source struck off", source=source, fault=fault, file=name, why=detail)
         elif fault not in QUIET:
             _log.warning("source failed", source=source, fault=fault, file=name, why=detail)
-
-
-def _worst(errors: ExceptionGroup[Exception]) -> Exception:
-    """One error for several files: a disk's before a source's, a failure before a not-yet."""
-    return max(
-        errors.exceptions, key=lambda e: (not isinstance(e, NotYet), not getattr(e, "quiet", False))
-    )

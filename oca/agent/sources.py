@@ -73,8 +73,9 @@ class SourceBook:
         return self.of(source).breaker.allows(now_s)
 
     def has_room(self, source: str) -> bool:
-        """Whether it takes one more request beside those under way."""
-        return self.of(source).limit.is_free
+        """Whether it takes one more request beside those under way; on trial it takes one alone."""
+        known = self.of(source)
+        return known.limit.is_free and not known.breaker.is_on_trial
 
     def begin(self, source: str) -> None:
         """A request to it begins; `end` must follow."""

@@ -396,3 +396,25 @@ async def test_an_entry_that_the_plan_does_not_mean_is_not_taken(world: World) -
             await asyncio.sleep(0.6)
             assert world.shelf() == set()
     assert not origin.asked
+
+
+async def test_a_source_that_comes_back_is_asked_again_for_all(world: World) -> None:
+    """An asset of many files: the one request on trial is waited for, not given up by the others."""
+    world.library.add(1, *[100_000] * 8)
+    broken = True
+
+    async def stall_a_while(request, file, data, start):
+        if broken:
+            return await stall(request, file, data, start)
+        await asyncio.sleep(0.2)
+        return None
+
+    origin = SourceServer(world.library, fault=stall_a_while)
+    async with served(origin.app()) as url:
+        world.source("origin", url)
+        world.fill.publish(world.wanting(1, 1))
+        async with world.filled():
+            await asyncio.sleep(1.2)
+            broken = False
+            await eventually(lambda: world.shelf() == {1})
+    world.check_shelf()
