@@ -399,7 +399,7 @@ async def test_an_entry_that_the_plan_does_not_mean_is_not_taken(world: World) -
 
 
 async def test_a_source_that_comes_back_is_asked_again_for_all(world: World) -> None:
-    """An asset of many files: the one request on trial is waited for, not given up by the others."""
+    """An asset of many files: the one request on trial is waited for by the others."""
     world.library.add(1, *[100_000] * 8)
     broken = True
 
