@@ -13,10 +13,10 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import uvloop
-from aiohappyeyeballs import AddrInfoType
 from aiohttp import web
 
 from oca.agent.admin import admin_app
@@ -65,7 +65,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
             pool.shutdown(wait=not parts.keeper.trouble)
 
 
-def _socket_factory(knobs: Fill) -> Callable[[AddrInfoType], socket.socket] | None:
+def _socket_factory(knobs: Fill) -> Callable[[tuple[Any, ...]], socket.socket] | None:
     """Sockets with a small receive buffer, when there is a rate to keep."""
     if not knobs.rate_bps:
         return None
@@ -73,7 +73,7 @@ def _socket_factory(knobs: Fill) -> Callable[[AddrInfoType], socket.socket] | No
     share_bytes = int(knobs.rate_bps / 8 * PACED_BUFFER_S / streams)
     size = max(PACED_BUFFER_BYTES_MIN, share_bytes)
 
-    def make(info: AddrInfoType) -> socket.socket:
+    def make(info: tuple[Any, ...]) -> socket.socket:
         made = socket.socket(*info[:3])
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
         return made
