@@ -29,8 +29,8 @@ do not stand in for the family's best)."""
 
 NOT_IN_HEATS = ("nginx-aio", "nginx-tls")
 TUNED_NOTSENT_LOWAT = "61440"
-"""Unsent bytes a socket may hold: for every tuned peer, by the kernel's setting for all, what oca sets
-for itself (oca.server.UNSENT_BYTES_MAX). It does them as much good as it does us."""
+"""Unsent bytes a socket may hold: for every tuned peer, by the kernel's setting for all, what oca
+sets for itself (oca.server.UNSENT_BYTES_MAX). It does them as much good as it does us."""
 
 FAULTS = (PeerError, LoadError, OSError, subprocess.SubprocessError)
 
