@@ -62,13 +62,15 @@ class _Try:
         self.asset, self.choose, self.progress = asset, choose, progress
         self.absent: dict[str, Fault] = {}
 
-    def ranked(self, tried: dict[str, Fault]) -> list[Source]:
-        """Whom to ask for one file; those of the nearest kind only: the others cost more."""
+    def ranked(self, tried: dict[str, Fault], book: SourceBook) -> list[Source]:
+        """Whom to ask for one file; those of the nearest kind only: the others cost more. While a
+        source is on trial the next ones are asked, and it is waited for when there are none."""
         found = [
             source
             for source in self.choose().sources
             if source.id not in self.absent and source.id not in tried
         ]
+        found = [source for source in found if not book.is_on_trial(source.id)] or found
         return [source for source in found if source.kind is found[0].kind]
 
 
@@ -179,7 +181,7 @@ class Fetcher:
     async def _turn(self, attempt: _Try, tried: dict[str, Fault]) -> Source:
         """The best source that may be asked, once it bears one more request; raises NotYet."""
         while True:
-            ranked = attempt.ranked(tried)
+            ranked = attempt.ranked(tried, self.book)
             if not ranked:
                 raise NotYet({**attempt.absent, **tried})
             if self._streams < self.flow.streams_max:

@@ -30,9 +30,9 @@ _IOPRIO_LOW = (2 << 13) | 7
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274}
 _SCHED_ATTR = struct.Struct("=IIQiIQQQ")
 """sched_attr(2): size, policy, flags, nice, priority, runtime, deadline, period."""
-SLICE_NS = 100_000
-"""The least a scheduler grants (Linux ≥ 6.12): a worker that wakes up waits so long for its core,
-and not the 3 ms that others may keep it for (EEVDF runs a task to parity)."""
+SLICE_NS = 100_000_000
+"""The longest a scheduler grants (Linux ≥ 6.12). It is no time that the agent may keep a core:
+whoever wakes up with a shorter slice takes the core at once (EEVDF, PREEMPT_SHORT)."""
 
 _log = get("fill")
 
@@ -50,7 +50,7 @@ def step_back(knobs: Fill) -> None:
 
 
 def give_way(thread: int, nice: int) -> None:
-    """A thread (0: this one, and those it starts) becomes batch work in the shortest slices, so
+    """A thread (0: this one, and those it starts) becomes batch work in the longest slices, so
     that whoever wakes up beside it runs at once; raises OSError."""
     number = _SCHED_SETATTR.get(platform.machine())
     if number is not None:

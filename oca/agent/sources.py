@@ -77,6 +77,10 @@ class SourceBook:
         known = self.of(source)
         return known.limit.is_free and not known.breaker.is_on_trial
 
+    def is_on_trial(self, source: str) -> bool:
+        """Whether one request is under way that decides whether it is well again."""
+        return self.of(source).breaker.is_on_trial
+
     def begin(self, source: str) -> None:
         """A request to it begins; `end` must follow."""
         known = self.of(source)

@@ -398,6 +398,21 @@ async def test_an_entry_that_the_plan_does_not_mean_is_not_taken(world: World) -
     assert not origin.asked
 
 
+async def test_a_source_on_trial_holds_up_nobody(world: World) -> None:
+    """A near source that hangs costs the one request that tries it; the rest comes from afar."""
+    world.library.add(1, *[50_000] * 16)
+    world.settings["fill"] = {"stall_s": 2.0, "assets_parallel": 1}
+    bad, good = SourceServer(world.library, fault=stall), SourceServer(world.library)
+    async with served(bad.app()) as bad_url, served(good.app()) as good_url:
+        world.source("bad", bad_url, SourceKind.SITE)
+        world.source("origin", good_url)
+        world.fill.publish(world.wanting(1, 1))
+        async with world.filled():
+            await eventually(lambda: len(good.asked) >= 12, within_s=5.0)
+            await eventually(lambda: world.shelf() == {1})
+    world.check_shelf()
+
+
 async def test_a_source_that_comes_back_is_asked_again_for_all(world: World) -> None:
     """An asset of many files: the one request on trial is waited for by the others."""
     world.library.add(1, *[100_000] * 8)
