@@ -150,7 +150,10 @@ def asked(port: int) -> int:
     """Requests that the upstream had since the last question."""
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.sendall(b"GET /asked/0 HTTP/1.1\r\nHost: t\r\n\r\n")
-        return int(sock.recv(65536).rpartition(b"\r\n\r\n")[2])
+        data = b""
+        while not (found := re.search(rb"\r\n\r\n(\d+)", data)):
+            data += sock.recv(65536)
+        return int(found[1])
 
 
 # --- what is measured ----------------------------------------------------------------------------

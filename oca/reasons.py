@@ -64,6 +64,9 @@ def _histogram(name: str, bounds: tuple[int, ...]) -> tuple[str, ...]:
     return (*(f'{name}_bucket{{le="{edge}"}}' for edge in edges), f"{name}_sum")
 
 
+THROUGH = ("hit", "partial", "uri-miss", "stale", "bypass", "failed")
+"""Every label `result` of `oca_through_total`: a hit, why the upstream was asked, or our 5xx."""
+
 SLOT_NAMES: tuple[str, ...] = (
     "oca_requests_total",
     "oca_body_bytes_total",
@@ -82,6 +85,7 @@ SLOT_NAMES: tuple[str, ...] = (
     "oca_cmcd_late_total",
     *_histogram(THROUGHPUT, THROUGHPUT_KBPS),
     *_histogram(BUFFER, BUFFER_MS),
+    *(f'oca_through_total{{result="{r}"}}' for r in THROUGH),
     *(f'oca_responses_total{{class="{c}"}}' for c in RESPONSE_CLASSES),
     *(f'oca_closes_total{{reason="{r.value}"}}' for r in Close),
     *(f'oca_refusals_total{{reason="{r}"}}' for r in REFUSALS),
@@ -89,6 +93,7 @@ SLOT_NAMES: tuple[str, ...] = (
 """The samples of one worker, as Prometheus writes them; order is free, names are the contract."""
 
 SLOT: dict[str, int] = {name: i for i, name in enumerate(SLOT_NAMES)}
+THROUGH_SLOT: dict[str, int] = {r: SLOT[f'oca_through_total{{result="{r}"}}'] for r in THROUGH}
 CLOSE_SLOT: dict[Close, int] = {r: SLOT[f'oca_closes_total{{reason="{r.value}"}}'] for r in Close}
 REFUSAL_SLOT: dict[str, int] = {r: SLOT[f'oca_refusals_total{{reason="{r}"}}'] for r in REFUSALS}
 CLASS_SLOT: tuple[int, ...] = (

@@ -126,6 +126,9 @@ class Missing(Protocol):
     def forget(self) -> None:
         """The generation rose: nothing that was known may be true any more."""
 
+    def count_in(self, metrics: memoryview) -> None:
+        """Where this worker's counters are (oca.reasons)."""
+
 
 class Service:
     """Answers requests from one `Shelf` of files, guarded by a `Gate` or open to all."""

@@ -181,6 +181,8 @@ async def _serve(
     lock = _hold_counters(post)
     generation = Generation(post.run_dir)
     metrics = open_metrics(post.run_dir, post.index)
+    if service.missing is not None:
+        service.missing.count_in(metrics)
     access = _access_log(access_log, metrics)
     server = Server(
         socket.socket(fileno=post.listen_fd),

@@ -73,6 +73,11 @@ class Part:
             self.bytes += done
             view = view[done:]
 
+    def give_away(self) -> int:
+        """The descriptor is the caller's from now on."""
+        fd, self.fd = self.fd, -1
+        return fd
+
     def close(self) -> None:
         """The end of it, unless it was stored."""
         if self.name:

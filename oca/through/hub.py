@@ -14,6 +14,7 @@ from functools import partial
 
 from oca.through.demand import SKIP_MAX, Window, covered, runs
 from oca.through.disk import Kept, Meta, Part, Room
+from oca.through.doubts import Doubts
 from oca.through.flight import Flight
 from oca.through.knobs import Through
 from oca.through.links import Link
@@ -51,11 +52,13 @@ class Hub:
         self._names = ThreadPoolExecutor(1, "names")
         self.writers = ThreadPoolExecutor(WRITERS, "writer")
         self._tasks: set[asyncio.Task[None]] = set()
+        self._doubts = Doubts(self._on_bad)
 
     def close(self) -> None:
         """The threads end; what was asked of them is done first."""
         for task in self._tasks:
             task.cancel()
+        self._doubts.close()
         self.writers.shutdown(wait=True)
         self._names.shutdown(wait=True)
 
@@ -243,7 +246,17 @@ class Hub:
         for link in version.watchers.pop(number):
             if isinstance(link, Link):
                 link.send(Done(version.name, number, part.bytes, stored, end))
+        if stored:
+            self._doubts.add(version.name, number, part.give_away())
         part.close()
+
+    def _on_bad(self, name: str, number: int, fault: OSError) -> None:
+        """The disk did not take a stored chunk, and what it has instead nobody knows."""
+        _log.error("a stored chunk was not written, it is dropped", why=fault.strerror)
+        version = self.book.versions.get(name)
+        if version is not None and number in version.held:
+            self.region.forget([(name, number)])
+            self.evict([(name, number)])
 
     async def _store(self, version: Version, number: int, part: Part) -> bool:
         loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ import msgspec
 
 from oca.account import DemandKey
 from oca.http.ranges import parse_ranges
+from oca.reasons import SLOT_NAMES, THROUGH_SLOT
 from oca.service import FeedError, Later, Reply, Request
 from oca.through.answer import Told, cache_status, failure, plan_of, told_of
 from oca.through.channel import Channel
@@ -26,7 +27,7 @@ AGAIN_MAX = 2  # times that an answer which changed before it began is asked for
 ALONE_AHEAD = 4
 """Chunks kept for one client alone: they are in nobody's bound but this one."""
 
-HIT = Told()
+HIT, PARTIAL = Told(), Told("partial", stored=True)
 Tell = Callable[[Reply], None]
 
 
@@ -53,6 +54,7 @@ class Missing:
         """`name` is this cache's in Cache-Status; `ahead` the chunks wanted before they are due."""
         self.channel, self._name, self._boundary, self._ahead = channel, name, boundary, ahead
         self._views: OrderedDict[str, Remembered] = OrderedDict()
+        self._metrics = memoryview(bytearray(8 * len(SLOT_NAMES))).cast("Q")
         channel.on_dropped = self._drop
 
     def answer(self, request: Request, path: bytes, key: DemandKey | None) -> Reply:
@@ -68,23 +70,32 @@ class Missing:
         self._views.clear()
         self.channel.shelf.clear()
 
+    def count_in(self, metrics: memoryview) -> None:
+        """Counts what became of each request there."""
+        self._metrics = metrics
+
+    def count(self, result: str) -> None:
+        """One more answer, told why; see oca.reasons.THROUGH."""
+        self._metrics[THROUGH_SLOT[result]] += 1
+
     def _drop(self, keys: list[str]) -> None:
         for key in keys:
             self._views.pop(key, None)
 
     def _from_view(self, wanted: Wanted, seen: Remembered) -> Reply:
         """A hit, as far as it is stored; else the rest is fetched, and it begins with that."""
-        reply, feed = self.reply(wanted, seen, HIT)
-        if feed is None:
-            return reply
-        if not feed.is_held():
-            reply, feed = self.reply(wanted, seen, Told("partial", stored=True))
+        told = HIT
+        reply, feed = self.reply(wanted, seen, told)
+        if feed is not None and not feed.is_held():
+            told = PARTIAL
+            reply, feed = self.reply(wanted, seen, told)
         try:
             if feed is None or feed.is_ready():
+                self.count(told.forward or "hit")
                 return reply
         except FeedError:
             raise Later(Coming(self, wanted)) from None
-        raise Later(Coming(self, wanted, (reply, feed)))
+        raise Later(Coming(self, wanted, (told, reply, feed)))
 
     def remember(self, target: str, view: View, now_s: float) -> Remembered:
         """Keep a view as long as it is fresh."""
@@ -126,6 +137,7 @@ class Missing:
 
     def failed(self, wanted: Wanted, status: int, size: int | None = None) -> Reply:
         """There is nothing to serve."""
+        self.count("failed")
         request = wanted.request
         plan = failure(
             request.line,
@@ -161,7 +173,10 @@ class Coming:
     """An answer that is to come: a version is asked for, or its first bytes are waited for."""
 
     def __init__(
-        self, missing: Missing, wanted: Wanted, begun: tuple[Reply, Feed | None] | None = None
+        self,
+        missing: Missing,
+        wanted: Wanted,
+        begun: tuple[Told, Reply, Feed | None] | None = None,
     ) -> None:
         """With `begun` the version is known, and only its bytes are missing."""
         self._missing, self._wanted, self._begun = missing, wanted, begun
@@ -181,8 +196,8 @@ class Coming:
         """The client is gone."""
         self._tell = None
         self._missing.channel.give_up(self.ask.id)
-        if self._begun is not None and self._begun[1] is not None:
-            self._begun[1].close()
+        if self._begun is not None and self._begun[2] is not None:
+            self._begun[2].close()
 
     def on_answer(self, answer: Found | Failed) -> None:
         """The fetcher said which version to serve, or that there is none."""
@@ -195,18 +210,19 @@ class Coming:
         seen = self._missing.remember(self._wanted.target, answer.view, now_s)
         request = msgspec.structs.replace(self._wanted.request, tick_s=now_s)
         self._wanted = msgspec.structs.replace(self._wanted, request=request)
-        reply, feed = self._missing.reply(self._wanted, seen, told_of(answer))
-        if feed is not None and not answer.forward and not feed.is_held():
-            told = Told("partial", stored=True)
+        told = told_of(answer)
+        reply, feed = self._missing.reply(self._wanted, seen, told)
+        if feed is not None and not told.forward and not feed.is_held():
+            told = PARTIAL
             reply, feed = self._missing.reply(self._wanted, seen, told)
-        self._begun = (reply, feed)
+        self._begun = (told, reply, feed)
         self._wait_for_bytes()
 
     def _wait_for_bytes(self) -> None:
         """An answer begins with its first bytes, so that one without is an error and not a cut."""
         if self._begun is None:
             return
-        reply, feed = self._begun
+        told, reply, feed = self._begun
         if feed is not None:
             feed.on_ready = self._wait_for_bytes
             try:
@@ -215,6 +231,8 @@ class Coming:
             except FeedError as exc:
                 self._on_fault(feed, exc)
                 return
+        if self._tell is not None:
+            self._missing.count(told.forward or "hit")
         self._end(reply)
 
     def _on_fault(self, feed: Feed, fault: FeedError) -> None:

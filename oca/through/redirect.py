@@ -31,5 +31,8 @@ class Redirect:
         )
         return Reply(Plan(307, head, (), 0, request.close))
 
+    def count_in(self, metrics: memoryview) -> None:
+        """Redirects are responses like others."""
+
     def forget(self) -> None:
         """Nothing is remembered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from oca.through.doubts import Doubts
 from tests.faults.fuse_fs import mounted, why_not
 from tests.oca.running import Oca, children_of
 from tests.oca.through.upstreams import Thing, Upstream, body_of
@@ -62,6 +64,20 @@ def test_a_region_no_larger_than_its_disk(proxy: Proxy, upstream: Upstream, smal
         upstream.things[f"/{i}"] = Thing(body, FRESH)
         assert oca.get(f"/{i}").body == body
     assert "less room than dynamic_bytes" in oca.log.read_text()
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+async def test_what_the_disk_did_not_take_is_heard_of(tmp_path: Path) -> None:
+    """A write-back that fails after the chunk got its name: its name and number, and no other's."""
+    bad: list[tuple[str, int]] = []
+    doubts = Doubts(lambda version, number, _: bad.append((version, number)), after_s=0.2)
+    with mounted(tmp_path) as disk:
+        disk.fail({"ops": ["fsync"], "path": "/bad", "errno": errno.EIO})
+        for number, name in enumerate(("good", "bad")):
+            doubts.add("v", number, os.open(disk.path / name, os.O_RDWR | os.O_CREAT))
+        await asyncio.sleep(0.6)
+        doubts.close()
+    assert bad == [("v", 1)]
 
 
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
