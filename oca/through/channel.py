@@ -123,6 +123,15 @@ class Channel:
         self._readers[window.id] = reader
         self._send(window)
 
+    def adopt(self, reader: Reader, window: Want) -> None:
+        """A reader whose first window the fetcher has already."""
+        reader.window = window
+        self._readers[window.id] = reader
+
+    def leave_stream(self, number: int) -> None:
+        """What was begun for this question is of no use."""
+        self._send(Leave(number))
+
     def leave(self, reader: Reader) -> None:
         """A reader wants nothing now."""
         if reader.window is not None:
@@ -269,6 +278,8 @@ class Channel:
                 asker = self._askers.pop(message.id, None)
                 if asker is not None:
                     asker.on_answer(message)
+                elif isinstance(message, Found) and message.begun:
+                    self._send(Leave(message.id))
             case Gone():
                 reader = self._readers.pop(message.id, None)
                 if reader is not None:

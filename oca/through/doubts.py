@@ -1,9 +1,9 @@
 """Stored chunks are asked about once more when the kernel has written them: did the disk take them?
 
 An adapter (files, a thread). A failed write-back leaves right bytes in the page cache and wrong
-ones on the disk, and only an open descriptor hears of it (fsync(2)). Syncing every chunk as it comes
-would cost the disk a commit each; after a while the kernel has written it anyway, and asking costs
-next to nothing.
+ones on the disk, and only an open descriptor hears of it (fsync(2)). Syncing every chunk as it
+comes would cost the disk a commit each; after a while the kernel has written it anyway, and asking
+costs next to nothing.
 """
 
 from __future__ import annotations

@@ -50,6 +50,11 @@ class Feed:
         self._waits_for = -1
         self.on_ready: Callable[[], None] = lambda: None
 
+    def begin(self, window: Want) -> None:
+        """The fetcher knows already that these chunks are wanted."""
+        self._id = window.id
+        self._channel.adopt(self, window)
+
     # --- what the connection does ----------------------------------------------------------------
 
     def take(self) -> tuple[list[Part], ChunkFile | None] | None:

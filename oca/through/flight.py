@@ -24,6 +24,10 @@ TRIES_MAX = 3
 """Requests in a row that bring nothing, before those who wait are told."""
 
 TRIES_ALL_MAX = 20  # however much each of them brought
+AT_ONCE_BYTES = 64 * 1024
+"""The first bytes of a chunk are written by the loop (20 µs): somebody waits for them, and a thread
+would have to wait for the interpreter's lock first."""
+
 LINGER_STEP_S = 0.25
 PAUSE_S = 0.1  # doubled from try to try
 
@@ -186,7 +190,10 @@ class Flight:
             raise RuntimeError("no chunk was begun")
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._hub.writers, part.write, data)
+            if not part.bytes and len(data) <= AT_ONCE_BYTES:
+                part.write(data)
+            else:
+                await loop.run_in_executor(self._hub.writers, part.write, data)
         except OSError:
             part = self._part = self._hub.spare(self.version, self.at, part)
             await loop.run_in_executor(

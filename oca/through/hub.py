@@ -183,11 +183,12 @@ class Hub:
         version.flights.remove(flight)
         if status:
             _log.warning("fetch failed", key=version.key[:256], why=why)
+        if not version.flights and version.is_lame():
+            self.end(version, "what is missing of it could not be joined to it")
+        elif status:
             self._give_up(version, status, why)
         else:
             self.plan(version)
-        if not version.flights and version.is_lame():
-            self.end(version, "what is missing of it could not be joined to it")
         self.tidy(version)
 
     def _give_up(self, version: Version, status: int, why: str) -> None:

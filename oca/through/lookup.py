@@ -18,7 +18,7 @@ from oca.through.flight import Flight
 from oca.through.freshness import Freshness, freshness_of, is_explicit
 from oca.through.hub import Hub, meta_of
 from oca.through.links import Link
-from oca.through.messages import Ask, Failed, Found, View
+from oca.through.messages import Ask, Failed, Found, View, first_window
 from oca.through.upstream import Response, UpstreamError
 from oca.through.validators import Validators
 from oca.through.verdict import (
@@ -148,12 +148,24 @@ class Lookups:
         return False
 
     def _found(
-        self, known: Known, version: Version, forward: str, status: int, now_s: float
+        self,
+        known: Known,
+        version: Version,
+        forward: str,
+        status: int,
+        now_s: float,
+        *,
+        begun: bool = False,
     ) -> None:
+        """Tell all who wait; `begun`: its bytes are coming, and wanted by those who want a body."""
         view = version.view(now_s)
         waiting = self._waiting.pop(known.key, [])
         for i, w in enumerate(waiting):
-            w.link.send(Found(w.ask.id, view, forward, status, collapsed=i > 0, stored=True))
+            wants = begun and not w.ask.head
+            found = Found(w.ask.id, view, forward, status, i > 0, stored=True, begun=wants)
+            w.link.send(found)
+            if wants:
+                self._hub.want(w.link, first_window(w.ask, view))
 
     def _on_body(
         self, known: Known, asked: Asked, response: Response, body: Body, asked_s: float
@@ -170,18 +182,18 @@ class Lookups:
             self._hub.book.add(version)
             known.version = version
         self._hub.book.set_short(known, None)
-        self._found(known, version, forward, response.status, now_s)
-        if asked.head or body.last < body.first:
-            return False
-        return self._fly(version, response, body.first, body.last)
+        flies = not asked.head and body.last >= body.first
+        if flies:
+            self._fly(version, response, body.first, body.last)
+        self._found(known, version, forward, response.status, now_s, begun=flies)
+        return flies
 
-    def _fly(self, version: Version, response: Response, first: int, last: int) -> bool:
+    def _fly(self, version: Version, response: Response, first: int, last: int) -> None:
         """Read on in the answer that came with the head, as far as it is wanted."""
         end = HUGE if last < 0 else chunk_at(last)
         flight = Flight(self._hub, version, chunk_at(first), end, dense=not version.ranges)
         flight.take_over(response)
         self._hub.fly(flight)
-        return True
 
     def _renew(self, version: Version, response: Response, asked_s: float) -> None:
         """It was confirmed: fresh again, with what the answer says anew (RFC 9111 §3.2, §4.3.4)."""
@@ -268,13 +280,15 @@ class Lookups:
         """Give a response to one client; True when its body is being read."""
         version = alone_from(waiting.ask.key, response)
         self._hub.book.add(version)
-        view = version.view(response.came_s)
-        waiting.link.send(Found(waiting.ask.id, view, "bypass", response.status))
-        if waiting.ask.head or version.size == 0 or response.status == 204:
+        view, ask = version.view(response.came_s), waiting.ask
+        flies = not (ask.head or version.size == 0 or response.status == 204)
+        waiting.link.send(Found(ask.id, view, "bypass", response.status, begun=flies))
+        if flies:
+            self._fly(version, response, 0, -1 if version.size is None else version.size - 1)
+            self._hub.want(waiting.link, first_window(ask, view))
+        else:
             self._hub.tidy(version)
-            return False
-        last = -1 if version.size is None else version.size - 1
-        return self._fly(version, response, 0, last)
+        return flies
 
 
 _RENEWED = frozenset({"cache-control", "expires", "age", "date", "last-modified"})

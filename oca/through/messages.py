@@ -9,9 +9,15 @@ from __future__ import annotations
 
 import msgspec
 
+from oca.through.chunks import chunk_at
+
 MESSAGE_BYTES_MAX = 60_000
 """Below what a Unix datagram may have with the usual buffers (net.core.wmem_default, 212,992)."""
 
+ALONE_AHEAD = 4
+"""Chunks kept for one client alone: they are in nobody's bound but this one."""
+
+HUGE_BYTES = 2**60  # of a body whose length is not known
 BATCH_MAX = 512  # hits or evictions in one message
 
 
@@ -19,7 +25,8 @@ class Ask(msgspec.Struct, tag="a", array_like=True):
     """Which version of `key` is to be served now? Answered by Found or Failed of the same `id`.
 
     `first`–`last` are the bytes that the client wants (`last` None: to the end), `range` its
-    Range as sent, needed only when the answer is one that cannot be shared.
+    Range as sent, needed only when the answer is one that cannot be shared. `ahead` is how many
+    chunks stream `id` wants at once, should they have to be fetched.
     """
 
     id: int
@@ -28,6 +35,7 @@ class Ask(msgspec.Struct, tag="a", array_like=True):
     first: int | None = None
     last: int | None = None
     range: str = ""
+    ahead: int = 1
 
 
 class Want(msgspec.Struct, tag="w", array_like=True):
@@ -88,7 +96,8 @@ class View(msgspec.Struct, array_like=True, frozen=True):
 
 class Found(msgspec.Struct, tag="f", array_like=True):
     """Serve this. `forward` is RFC 9211's reason why it was asked for ("" when it was not), and
-    `status` what the upstream said (0: it was not asked); `stored` that it is kept."""
+    `status` what the upstream said (0: it was not asked); `stored` that it is kept. `begun`: the
+    first chunks of `first_window` are wanted already, by stream `id`."""
 
     id: int
     view: View
@@ -96,6 +105,7 @@ class Found(msgspec.Struct, tag="f", array_like=True):
     status: int = 0
     collapsed: bool = False
     stored: bool = False
+    begun: bool = False
 
 
 class Failed(msgspec.Struct, tag="x", array_like=True):
@@ -154,6 +164,16 @@ class Dropped(msgspec.Struct, tag="o", array_like=True):
     """Views that are not to be used any more: their objects changed or were purged."""
 
     keys: list[str]
+
+
+def first_window(ask: Ask, view: View) -> Want:
+    """What is wanted of a version first by who asked so."""
+    size = HUGE_BYTES if view.size is None else max(1, view.size)
+    first = 0 if view.alone or ask.first is None else min(ask.first, size - 1)
+    last = size - 1 if view.alone or ask.last is None else min(ask.last, size - 1)
+    low, end = chunk_at(first), chunk_at(last)
+    ahead = min(ask.ahead, ALONE_AHEAD) if view.alone else ask.ahead
+    return Want(ask.id, view.version, low, min(low + ahead - 1, end), end)
 
 
 FromWorker = Ask | Want | Leave | Hits | Lost

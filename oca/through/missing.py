@@ -19,14 +19,11 @@ from oca.through.answer import Told, cache_status, failure, plan_of, told_of
 from oca.through.channel import Channel
 from oca.through.chunks import CHUNK_BYTES
 from oca.through.feed import Feed
-from oca.through.messages import Ask, Failed, Found, View
+from oca.through.messages import ALONE_AHEAD, Ask, Failed, Found, View, first_window
 from oca.through.target import key_of
 
 VIEWS_MAX = 16_384  # ~1.5 kB each
 AGAIN_MAX = 2  # times that an answer which changed before it began is asked for anew
-ALONE_AHEAD = 4
-"""Chunks kept for one client alone: they are in nobody's bound but this one."""
-
 HIT, PARTIAL = Told(), Told("partial", stored=True)
 Tell = Callable[[Reply], None]
 
@@ -156,17 +153,19 @@ class Missing:
         if line.method == "HEAD":
             return Ask(number, wanted.target, head=True)
         if fields.range is None:
-            return Ask(number, wanted.target)
+            return Ask(number, wanted.target, ahead=self._ahead)
         raw = fields.range.decode("latin-1")
         spans = parse_ranges(fields.range, 2**62)
         simple = spans is not None and len(spans) == 1 and fields.if_range is None
         if spans is None:
-            return Ask(number, wanted.target)
+            return Ask(number, wanted.target, ahead=self._ahead)
         if not simple or raw.partition("=")[2].lstrip().startswith("-"):
-            return Ask(number, wanted.target, first=0, last=CHUNK_BYTES - 1, range=raw)
+            return Ask(
+                number, wanted.target, first=0, last=CHUNK_BYTES - 1, range=raw, ahead=self._ahead
+            )
         first, length = spans[0]
         last = None if first + length == 2**62 else first + length - 1
-        return Ask(number, wanted.target, first=first, last=last, range=raw)
+        return Ask(number, wanted.target, first=first, last=last, range=raw, ahead=self._ahead)
 
 
 class Coming:
@@ -215,6 +214,10 @@ class Coming:
         if feed is not None and not told.forward and not feed.is_held():
             told = PARTIAL
             reply, feed = self._missing.reply(self._wanted, seen, told)
+        if answer.begun and feed is not None:
+            feed.begin(first_window(self.ask, answer.view))
+        elif answer.begun:
+            self._missing.channel.leave_stream(self.ask.id)
         self._begun = (told, reply, feed)
         self._wait_for_bytes()
 

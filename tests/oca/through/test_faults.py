@@ -100,7 +100,9 @@ def test_a_changed_length_under_the_same_tag(proxy: Proxy, upstream: Upstream) -
 
 def test_nothing_comes_before_an_error(proxy: Proxy, upstream: Upstream) -> None:
     """An answer that has not begun is a problem document: 502 for a cut, 504 for silence."""
-    upstream.things["/cut"] = Thing(body_of("x", 100_000), FRESH, etag="", modified="", cut_at=[0])
+    upstream.things["/cut"] = Thing(
+        body_of("x", 100_000), FRESH, etag="", modified="", cut_at=[0] * 9
+    )
     upstream.things["/closed"] = raw(then="reset")
     oca = proxy()
     for path in ("/cut", "/closed"):
