@@ -2,7 +2,7 @@
 
 An adapter over a non-blocking socket (oca.peer: what the loop tells of it, patience, the end). What
 to answer is decided elsewhere (oca.service; oca.quick for what was answered before); here requests
-are read and answers sent (oca.outflow). An idle one has ~1 kB in Python.
+are read and answers sent (oca.outflow). An idle one has ~1.5 kB (`make bench-edge`, row idle).
 """
 
 from __future__ import annotations
@@ -352,10 +352,14 @@ class Connection(Peer):
         self._end_s = now_s + self.server.timeouts.response_s
         self._wait(now_s + self.server.timeouts.send_stalled_s)
 
-    def go_on_sending(self) -> None:
-        """An answer was begun (oca.quick) and has to be finished."""
+    def go_on_sending(self, is_full: bool) -> None:
+        """An answer was begun (oca.quick) and has to be finished; `is_full`: not at once."""
         self._start_sending()
-        self._transmit()
+        if is_full:
+            self.out.push()
+            self._watch(self._reading, True)
+        else:
+            self._transmit()
 
     def _on_writable(self) -> None:
         stalled_s = self.server.poller.now_s + self.server.timeouts.send_stalled_s

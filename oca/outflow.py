@@ -184,7 +184,7 @@ class Outflow:
                 if not self._refill(parts):
                     return Sent.DRY
                 continue
-            part = parts[0]
+            part, is_full = parts[0], False
             try:
                 if isinstance(part, tuple):
                     if budget <= 0:
@@ -194,17 +194,21 @@ class Outflow:
                         return Sent.COLD
                     sent = self._send_span(part, most)
                     budget -= sent
+                    is_full = sent < most
                 else:
                     sent = self._send_bytes(part, more=len(parts) > 1 or self.feed is not None)
             except (BlockingIOError, InterruptedError):
-                self._push()
+                self.push()
                 return Sent.FULL
             self._advance(parts, sent)
             self._count(sent)
+            if is_full:  # asking again would only cost a system call
+                self.push()
+                return Sent.FULL
         self.end_answer()
         return Sent.ALL
 
-    def _push(self) -> None:
+    def push(self) -> None:
         """Have the kernel send what it keeps back: within one sendfile it waits for a full segment,
         and when it takes no more just then, the part of one would wait for a timer of 200 ms."""
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
