@@ -15,6 +15,7 @@ help:
 	@echo "make bench-fill       how fast, frugally and politely a box fills, curl beside (6 min)"
 
 	@echo "make bench-through    the caching proxy: first byte of a miss, a crowd, hits (1 min)"
+	@echo "make bench-store      start of a box with 10 million files, memory of a worker (root)"
 	@echo "make lint             ruff and mypy alone"
 	@echo "sudo make install     oca, steering, fill as hardened systemd services (docs/OPERATING.md)"
 	@echo "make docs             rewrite what is generated (docs/KNOBS.md)"
@@ -68,6 +69,10 @@ bench-fill: setup-test
 .PHONY: bench-through
 bench-through: setup-test
 	@$(PYTHON) -m benchmarks.through
+
+.PHONY: bench-store
+bench-store: setup-test
+	@$(PYTHON) -m benchmarks.store $(ARGS)
 
 clean:
 	rm -rf var .venv node_modules

@@ -17,9 +17,10 @@ from functools import partial
 
 import msgspec
 
-from oca.http.media import IMMUTABLE, folder_cache_control, media_type
+from oca.http.media import folder_cache_control, media_type
 from oca.http.respond import Facts, facts_of, part_tail, whole_tail
 from oca.opening import Cold, Landing, Opener, in_page_cache, read_whole, unavailable
+from oca.sheet import Sheet
 from oca.store import ENTRY, SHELF, Store
 from wire.catalogue import Asset
 from wire.codec import decode
@@ -43,7 +44,8 @@ the kernel evicts, and a mistake costs one wait for the disk."""
 
 WARM_BLOCKS_MAX = 64  # remembered per file
 
-CATALOGUE_ENTRIES_MAX = 1024  # entries of assets kept as read; one of 1,200 files is ~600 kB
+SHEETS_BYTES_MAX = 64 * 1024 * 1024
+"""What is kept of catalogue entries: one of 1,200 files takes ~110 kB, so some 600 of those."""
 _log = Bounded("files")  # what requests can cause
 
 Identity = tuple[int, int, int, int, int]
@@ -297,19 +299,21 @@ class StoreFiles(Shelf):
         """`server` is this appliance's id, for Cache-Status."""
         super().__init__(open_files_max, memory_bytes_max)
         self._store, self._server = store, server
-        self._assets: OrderedDict[int, dict[bytes, Facts]] = OrderedDict()
+        self._assets: OrderedDict[int, Sheet] = OrderedDict()
+        self._sheets_bytes = 0
 
     def forget(self) -> None:
         """Catalogue entries are forgotten with the files, and which disks there are."""
         super().forget()
         self._store.disks.refresh()
         self._assets.clear()
+        self._sheets_bytes = 0
 
     def _load(self, name: tuple[bytes, ...], key: bytes, absent: Set[bytes]) -> Entry | None:
         asset = asset_of(name)
         if asset is None:
             return None
-        facts = self._facts(asset, absent).get(name[2])
+        facts = self._sheet(asset, absent).get(name[2])
         if facts is None:
             return None
         return self._try(key, partial(self._open_file, asset, key, facts))
@@ -331,42 +335,49 @@ class StoreFiles(Shelf):
             return None
         return _entry(facts, fd, _identity(st), wait=wait)
 
-    def _facts(self, asset: int, absent: Set[bytes]) -> dict[bytes, Facts]:
-        facts = self._assets.get(asset)
-        if facts is None:
-            key = b"a/%d/%b" % (asset, ENTRY.encode())  # no client can name it: a dot file
-            if key in absent:
-                return {}
-            try:
-                facts = self._read_entry(asset, wait=False)
-            except BlockingIOError:
-                raise Cold(key, partial(self._read_in_thread, asset, self._life)) from None
-            self._know(asset, facts)
-        return facts
+    def _sheet(self, asset: int, absent: Set[bytes]) -> Sheet:
+        sheet = self._assets.get(asset)
+        if sheet is not None:
+            self._assets.move_to_end(asset)
+            return sheet
+        key = b"a/%d/%b" % (asset, ENTRY.encode())  # no client can name it: a dot file
+        if key in absent:
+            return Sheet(None, self._server)
+        try:
+            sheet = self._read_entry(asset, wait=False)
+        except BlockingIOError:
+            raise Cold(key, partial(self._read_in_thread, asset, self._life)) from None
+        self._know(asset, sheet)
+        return sheet
 
     def _read_in_thread(self, asset: int, life: int) -> Landing:
-        facts = self._read_entry(asset, wait=True)
+        sheet = self._read_entry(asset, wait=True)
 
         def land(_now_s: float) -> bool:
             if life == self._life:
-                self._know(asset, facts)
-            return bool(facts)
+                self._know(asset, sheet)
+            return bool(sheet)
 
         return land
 
-    def _know(self, asset: int, facts: dict[bytes, Facts]) -> None:
-        if facts:
-            if len(self._assets) >= CATALOGUE_ENTRIES_MAX:
-                self._assets.popitem(last=False)
-            self._assets[asset] = facts
+    def _know(self, asset: int, sheet: Sheet) -> None:
+        if not sheet or asset in self._assets:
+            return
+        self._assets[asset] = sheet
+        self._sheets_bytes += sheet.size_bytes
+        while self._sheets_bytes > SHEETS_BYTES_MAX and len(self._assets) > 1:
+            _, oldest = self._assets.popitem(last=False)
+            self._sheets_bytes -= oldest.size_bytes
 
-    def _read_entry(self, asset: int, *, wait: bool) -> dict[bytes, Facts]:
+    def _read_entry(self, asset: int, *, wait: bool) -> Sheet:
         """The files of an asset, none when it is not there; raises BlockingIOError when cold."""
         for root in self._store.roots(asset):
             entry = self._read_asset(f"{root}/{SHELF}/{asset}/{ENTRY}", wait=wait)
+            if entry is not None and entry.id == asset:
+                return Sheet(entry, self._server)
             if entry is not None:
-                return self._facts_of(asset, entry)
-        return {}
+                _log.error("catalogue entry of another asset", asset=asset, says=entry.id)
+        return Sheet(None, self._server)
 
     def _read_asset(self, path: str, *, wait: bool) -> Asset | None:
         try:
@@ -378,22 +389,6 @@ class StoreFiles(Shelf):
         except (OSError, WireError, msgspec.DecodeError) as exc:
             _log.error("catalogue entry unreadable", path=path, why=str(exc))
             return None
-
-    def _facts_of(self, asset: int, entry: Asset) -> dict[bytes, Facts]:
-        if entry.id != asset:
-            _log.error("catalogue entry of another asset", asset=asset, says=entry.id)
-            return {}
-        return {
-            file.name.encode(): facts_of(
-                file.bytes,
-                file.etag.encode(),
-                entry.modified_s,
-                file.media_type.encode(),
-                IMMUTABLE,
-                self._server,
-            )
-            for file in entry.files
-        }
 
 
 def asset_of(name: tuple[bytes, ...]) -> int | None:

@@ -46,7 +46,7 @@ class Store:
     ) -> None:
         """A plain folder is one disk that needs no identity, its folders are made where they are
         missing. `index` is kept up with what comes and goes. Raises StoreError."""
-        self.read_only, self.index = read_only, index
+        self.read_only, self.index, self.reserve_bytes = read_only, index, 0
         if isinstance(disks, Disks):
             self.disks = disks
             return
@@ -131,10 +131,12 @@ class Store:
     def begin(self, raw: bytes) -> Asset:
         """Make, or take up again, the incoming folder of the asset whose catalogue entry is `raw`.
 
-        Raises WireError when it is not an entry, StoreError when the disk refuses or is off.
+        Raises WireError when it is not an entry, StoreError when the disk refuses, is off, or has
+        no room for it beside the reserve: then nothing is fetched in vain.
         """
         asset = decode(Asset, raw, "catalogue entry")
         folder = self.incoming(asset.id)
+        self._check_room(asset, folder)
         with blame(folder):
             found = entry_in(folder)
             if found is None or found[1] != raw:
@@ -142,6 +144,17 @@ class Store:
                 folder.mkdir()  # never its parents: a disk that is gone leaves a bare mount point
                 write_durably(folder / ENTRY, raw)
         return asset
+
+    def _check_room(self, asset: Asset, folder: Path) -> None:
+        """The box may have room where this disk has none. Raises StoreError (ENOSPC)."""
+        root = folder.parent.parent
+        paths = (
+            path for file in asset.files for path in (folder / file.name, part_path(folder, file))
+        )
+        missing_bytes = asset.bytes - sum(max(0, size_of(path)) for path in paths)
+        if missing_bytes > _free_bytes(root) - self.reserve_bytes:
+            detail = f"{root}: no room for {missing_bytes} bytes beside the reserve"
+            raise StoreError(detail, errno.ENOSPC, root)
 
     def begun(self, asset: int) -> bytes | None:
         """The catalogue entry of an incoming asset, or None. Raises StoreError."""

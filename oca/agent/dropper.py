@@ -77,14 +77,17 @@ class Remover:
             _log.error("rotten file set aside", asset=asset, file=name, why=why, path=seat.path)
 
     async def _take_back(self, asset: int, move: Callable[[], None]) -> None:
-        """First off the shelf, then out of the holdings: else the fill would begin it too early."""
+        """Out of the inventory, then off the shelf; the fill waits until it is done."""
         async with self._one:
+            self._holdings.busy.add(asset)
+            self._holdings.remove(asset)
             try:
                 await asyncio.to_thread(move)
             except StoreError as exc:
                 self._metrics.disk_refused(exc)
-            self._workers.forget()
-            self._holdings.remove(asset)
+            finally:
+                self._workers.forget()
+                self._holdings.settled(asset)
 
     def _remove(self, assets: tuple[int, ...]) -> tuple[list[int], StoreError | None]:
         gone: list[int] = []

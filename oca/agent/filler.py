@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Set
 from itertools import islice
 
 from oca.agent.api import Fill as FillApi
@@ -93,14 +93,19 @@ class Filler:
         # Another plan may have come meanwhile. From here to `_adopted` nothing waits, so that what
         # is marked as compared is what was compared.
         plan = holdings.plan or plan
-        # What belongs on a disk that is switched off waits for that.
-        desired = [item for item in plan.desired if not self._store.is_out(item.asset)]
+        # What belongs on a disk that is switched off waits for that; so does what is being moved.
+        busy = set(holdings.busy)
+        desired = [
+            item
+            for item in plan.desired
+            if not self._store.is_out(item.asset) and item.asset not in busy
+        ]
         work = diff(desired, holdings.held, room_bytes, holdings.banned)
         unwanted = self.queue.replace(work.fetch, gathering)
         holdings.leave(work.drop)
         self.skipped = work.skipped
         self._adopted, self._adopted_s = self._state(), time.monotonic()
-        await self._forget(unwanted, gathering)
+        await self._forget(unwanted, gathering.keys() - busy)
         self._show()
         _log.info(
             "plan compared",
@@ -118,7 +123,7 @@ class Filler:
         leaving = frozenset(holdings.leaving)
         return (holdings.plan, holdings.banned, leaving, holdings.removed, again)
 
-    async def _forget(self, unwanted: list[int], gathering: Mapping[int, int]) -> None:
+    async def _forget(self, unwanted: list[int], gathering: Set[int]) -> None:
         tasks = [self._running[asset] for asset in unwanted if asset in self._running]
         for task in tasks:
             task.cancel()

@@ -23,6 +23,8 @@ class Holdings:
         self.banned: frozenset[int] = frozenset()
         self.dark: set[str] = set()
         """Disks (uuid) that are switched off: what is on them is not held."""
+        self.busy: set[int] = set()
+        """Not held any more, and on their way back to `incoming/`: nobody else touches them."""
         self.plan: Plan | None = None
         self.epoch = ""
         self.removed = 0
@@ -81,9 +83,15 @@ class Holdings:
         for asset in lost:
             self._bytes -= self.held.pop(asset).bytes
             self.leaving.discard(asset)
-        self.removed += len(lost)
+        self.removed += len(lost) + 1  # the plan is to be compared anew
         self._on_change()
         return len(lost)
+
+    def settled(self, asset: int) -> None:
+        """An asset that was busy may be fetched."""
+        self.busy.discard(asset)
+        self.removed += 1
+        self._on_change()
 
     def gain(self, found: Mapping[int, Held]) -> None:
         """These turned out to be held all the while."""

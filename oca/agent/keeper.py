@@ -92,6 +92,7 @@ def open_keeper(
     index = Index(run_dir)
     index.keep_only(seat.uuid for seat in disks.seats)
     store = Store(disks, index=index)
+    store.reserve_bytes = config.fill.reserve_bytes
     holdings.reset(known_at_start(store))
     cabinet.keep(store.disks.seats)
     watch = DiskWatch(store, cabinet, holdings, workers, config.disk, metrics)

@@ -68,7 +68,7 @@ class Fill:
         0, low=0, high=2**60, why="What assets may take on the disks; 0: all but the reserve."
     )
     reserve_bytes: int = knob(
-        1024**3, low=0, high=2**50, why="Kept free: a full file system is slow, and logs need it."
+        1024**3, low=0, high=2**50, why="Kept free on each disk: a full file system is slow."
     )
     assets_parallel: int = knob(
         4, low=1, high=256, why="Assets gathered at once: hides latency, delays the first one."

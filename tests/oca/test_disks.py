@@ -9,10 +9,13 @@ import msgspec
 import pytest
 
 from oca.disks import IDENTITY, Cabinet, DiskFault, ToldDisks, read_table
+from oca.partfile import StoreError
 from oca.seats import Disks, Seat, order
 from oca.stock import recover
 from oca.store import Store
+from tests.oca.agent.world import make_asset
 from tests.oca.test_store import take_in
+from wire.codec import encode
 
 
 def seats(*sizes: int) -> list[Seat]:
@@ -189,3 +192,13 @@ def test_what_belongs_on_a_disk_that_is_off_is_nowhere(run: Path) -> None:
         with pytest.raises(Exception, match="switched off: broken"):
             store.incoming(asset)
         store.discard(asset)
+
+
+def test_an_asset_is_not_begun_where_there_is_no_room(run: Path) -> None:
+    """Beside the reserve of its own disk: nothing is fetched in vain, and it is said as `full`."""
+    store = Store(cabinet(run, "d1", "d2").open())
+    store.reserve_bytes = 2**60
+    asset, _ = make_asset(1, 100)
+    with pytest.raises(StoreError, match="no room") as caught:
+        store.begin(encode(asset))
+    assert caught.value.kind == "full" and not store.gathering()
