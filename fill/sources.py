@@ -1,12 +1,13 @@
 """From whom a box pulls an asset, best first: peers, then other sites, the origin last. Pure.
 
-Of the boxes of a site that will hold a new asset, the first in rendezvous order fetches it from
-outside; each later one lists those before it, so that nobody waits in a circle.
+Of the boxes of a site that will hold a new asset, one fetches it from outside: the one with the
+fewest such assets for its size so far. Each later one lists those before it, so that nobody waits
+in a circle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -42,16 +43,41 @@ class SourceRanker:
         self._mates: dict[str, list[str]] = {site.id: [] for site in fleet.sites}
         for name, box in self._boxes.items():
             self._mates[box.site].append(name)
+        self._first = {
+            (site, asset): name
+            for site, mates in self._mates.items()
+            for asset, name in self._fetchers(mates)
+        }
         self._lenders = [
             name
             for name, box in self._boxes.items()
             if from_embedded or self._kinds[box.site] is not SiteKind.EMBEDDED
         ]
 
+    def _fetchers(self, mates: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """Which of a site's boxes fetches each new asset from outside; in turn, by their sizes."""
+        wanting: dict[int, list[str]] = {}
+        for name in mates:
+            for asset in self._planned(name):
+                wanting.setdefault(asset, []).append(name)
+        given = dict.fromkeys(mates, 0)
+        for asset in sorted(wanting):
+            names = wanting[asset]
+            if not any(self._keeps(name, asset) for name in names):
+                first = min(
+                    names,
+                    key=lambda name: ((given[name] + 1) / max(self._weights[name], 1.0), name),
+                )
+                given[first] += 1
+                yield asset, first
+
     def rank(self, box: Appliance, asset: int) -> list[tuple[str, SourceKind]]:
         """Appliance ids to try for `asset`, best first, and how far each one is."""
         mates = [n for n in self._mates[box.site] if n == box.id or asset in self._planned(n)]
         mates = self._order(asset, mates)
+        first = self._first.get((box.site, asset))
+        if first is not None:
+            mates.sort(key=lambda name: name != first)  # stable: the others keep their order
         holding = [n for n in mates if n != box.id and self._keeps(n, asset)]
         ahead = mates[: mates.index(box.id)] if box.id in mates else []
         coming = [n for n in ahead if n not in holding]
