@@ -333,6 +333,9 @@ def test_counters_go_on_over_restarts_of_workers(folder: Path, tmp_path: Path) -
     admin = free_address()
     args = ("--root", str(folder), "--listen", "127.0.0.1:0", "--workers", "1", "--admin", admin)
     with serving(tmp_path, *args) as oca:
+        wait_until(
+            lambda: "\noca_requests_total " in fetch(f"http://{admin}/metrics")[1], "a worker"
+        )
         before = requests_seen(admin)
         for _ in range(4):
             assert oca.get("/x").status == 200
