@@ -184,6 +184,7 @@ def test_two_boxes_share_a_thin_link(lab: ShapedLab) -> None:
     assert 0.8 * ideal_s < took_s < 2.5 * ideal_s
 
 
+@pytest.mark.soak
 def test_a_link_that_breaks_costs_what_was_under_way_and_no_more(lab: ShapedLab) -> None:
     """The origin's link is pulled in the middle: the rest is asked for by range when it is back."""
     lab.start()

@@ -96,7 +96,7 @@ def cut(tmp: Path, kind: str, number: int, rng: random.Random) -> int:
         raw.truncate(IMAGE_BYTES)
     subprocess.run([f"mkfs.{kind}", "-q", *_quick(kind), str(image)], check=True)
     said: list[int] = []
-    with looped(image, tmp / "disk") as disk:
+    with looped(image, tmp / "disk", *_still(kind)) as disk:
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(disk), str(rng.randrange(10**6))],
             stdout=subprocess.PIPE,
@@ -104,7 +104,10 @@ def cut(tmp: Path, kind: str, number: int, rng: random.Random) -> int:
         )
         assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
         time.sleep(rng.uniform(0.1, 0.8))
-        shutil.copyfile(image, copy)  # while it writes: as torn as a platter
+        writer.send_signal(signal.SIGSTOP)
+        while "State:\tT" not in Path(f"/proc/{writer.pid}/status").read_text():
+            time.sleep(0.001)  # an fsync that has begun ends first
+        shutil.copyfile(image, copy)  # of one moment, as a platter is: nobody writes meanwhile
         writer.send_signal(signal.SIGKILL)
         said = [int(line.split()[1]) for line in writer.stdout.read().splitlines()]
         writer.wait()
@@ -122,6 +125,11 @@ def cut(tmp: Path, kind: str, number: int, rng: random.Random) -> int:
 
 def _quick(kind: str) -> list[str]:
     return ["-E", "lazy_itable_init=0,lazy_journal_init=0"] if kind == "ext4" else []
+
+
+def _still(kind: str) -> list[str]:
+    """Options with which the file system writes nothing by itself for as long as a round lasts."""
+    return ["commit=300"] if kind == "ext4" else []
 
 
 def seed() -> int:
