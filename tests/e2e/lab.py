@@ -53,11 +53,19 @@ class Site:
     prefixes: Sequence[str] = ()
 
 
+_given: set[int] = set()
+
+
 def free_port(host: str) -> int:
-    """A port that nobody on this machine listens on (asked on 0.0.0.0, so on every address)."""
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody on this machine listens on (asked on 0.0.0.0, so on every address); never
+    the same twice."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("0.0.0.0", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 @dataclass

@@ -59,12 +59,19 @@ ROOT = HERE.parents[1]
 IN_A, IN_B = "127.16.5.5", "127.17.5.5"
 
 
+_given: set[int] = set()
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody has, outside the range from which the kernel gives ports to clients."""
+    """A port that nobody has, outside the range from which the kernel gives ports to clients; never
+    the same twice, and not from `random`, whose state Hypothesis sets."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        if port in _given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((host, port))
+            _given.add(port)
             return port
 
 
