@@ -1,4 +1,4 @@
-"""Give way to viewers at the disk: the idle class for a thread that reads for its own sake."""
+"""Give way to viewers at the disk: another I/O class for a thread that works for itself."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import platform
 from pathlib import Path
 
 _SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30}  # ioprio_set(2) has no wrapper in libc
-_WHO_PROCESS, _IDLE = 1, 3 << 13
+_WHO_PROCESS = 1
 _HEED = frozenset({"bfq", "mq-deadline"})  # mq-deadline since Linux 5.14
+IDLE, LOW = 3 << 13, (2 << 13) | 7
+"""Only when nobody else wants the disk; last among those who want it."""
 
 
-def idle() -> str:
-    """Put the calling thread into the idle class; "" or why it could not be."""
+def give_way(to: int) -> str:
+    """Put the calling thread behind others, by IDLE or LOW; "" or why it could not be."""
     number = _SET.get(platform.machine())
     if number is None:
         return f"not known how on {platform.machine()}"
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(number, _WHO_PROCESS, 0, _IDLE):
+    if libc.syscall(number, _WHO_PROCESS, 0, to):
         return os.strerror(ctypes.get_errno())
     return ""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
+from oca import ioprio
 from oca.agent.courtesy import Feel, Targets, crowded, next_limit_bps
 from oca.agent.flow import Flow
 from oca.agent.knobs import Fill
@@ -23,10 +24,6 @@ from wire.log import get
 BODY_BYTES = "oca_body_bytes_total"
 PAGE_BYTES = 4096
 PROBE_S = 2.0
-_IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30}
-_IOPRIO_WHO_PROCESS = 1
-_IOPRIO_IDLE = 3 << 13
-_IOPRIO_LOW = (2 << 13) | 7
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274}
 _SCHED_ATTR = struct.Struct("=IIQiIQQQ")
 """sched_attr(2): size, policy, flags, nice, priority, runtime, deadline, period."""
@@ -63,13 +60,11 @@ def give_way(thread: int, nice: int) -> None:
 
 def step_back_from_disks(knobs: Fill) -> None:
     """In each thread that touches disks: its I/O priority (ioprio_set(2)), where one matters."""
-    number = _IOPRIO_SET.get(platform.machine())
-    if number is None or knobs.io_class == "normal":
+    if knobs.io_class == "normal":
         return
-    libc = ctypes.CDLL(None, use_errno=True)
-    wanted = _IOPRIO_IDLE if knobs.io_class == "idle" else _IOPRIO_LOW
-    if libc.syscall(number, _IOPRIO_WHO_PROCESS, 0, wanted):
-        _log.warning("fill keeps its I/O priority", why=os.strerror(ctypes.get_errno()))
+    why = ioprio.give_way(ioprio.IDLE if knobs.io_class == "idle" else ioprio.LOW)
+    if why:
+        _log.warning("fill keeps its I/O priority", why=why)
 
 
 def disk_read_s(path: Path) -> float | None:

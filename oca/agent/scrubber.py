@@ -19,7 +19,7 @@ from oca.agent.holdings import Holdings
 from oca.agent.metrics import Metrics
 from oca.config import Scrub
 from oca.index import Age, Index
-from oca.ioprio import heeds, idle, scheduler
+from oca.ioprio import IDLE, give_way, heeds, scheduler
 from oca.partfile import StoreError, blame
 from oca.probe import in_daemon
 from oca.seats import Seat
@@ -97,7 +97,7 @@ class Scrubber:
 
     def _read(self, seat: Seat, asset: int) -> Result:
         """In a thread of its own, behind everybody else at the disk."""
-        self._priority = idle()
+        self._priority = give_way(IDLE)
         folder = place(self._store.root_of(seat), SHELF, asset)
         try:
             found = entry_in(folder)

@@ -20,7 +20,7 @@ from oca.agent.holdings import Holdings
 from oca.agent.loops import Loop
 from oca.agent.metrics import Metrics
 from oca.held import Held
-from oca.ioprio import idle
+from oca.ioprio import IDLE, give_way
 from oca.partfile import StoreError
 from oca.probe import in_daemon
 from oca.seats import Seat
@@ -141,7 +141,7 @@ class Stocktaker:
 
     def _look(self, seat: Seat, assets: Iterable[int]) -> list[int]:
         """In a thread of its own: what is not whole."""
-        idle()
+        give_way(IDLE)
         bad: list[int] = []
         rest_at_s = time.monotonic() + WORK_S
         for asset in assets:
