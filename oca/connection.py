@@ -23,7 +23,6 @@ from oca.pacing import UNPACED, pace_bps
 from oca.peer import Peer
 from oca.phases import Phase
 from oca.player import Player
-from oca.poller import READ
 from oca.quick import answer_at_once
 from oca.reasons import REFUSAL_SLOT, SLOT, Close
 from oca.service import FeedError, Later, Pending, Reply, Request
@@ -85,28 +84,11 @@ class Connection(Peer):
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def on_event(self, event: int) -> None:
-        """As of a Peer; the usual event, a request on an idle connection, without a detour."""
-        if event != READ or self.phase is not _IDLE or self._buffer:
-            super().on_event(event)
-            return
-        try:
-            try:
-                data = self._receive()
-                if answer_at_once(self, data):
-                    return
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                self.end(Close.CLIENT_RESET)
-                return
-            self._read(data)
-        except Exception:
-            self._fail()
-
     def _on_readable(self) -> None:
         try:
             data = self._receive()
+            if self.phase is _IDLE and not self._buffer and answer_at_once(self, data):
+                return
         except (BlockingIOError, InterruptedError):
             return
         except OSError:

@@ -184,29 +184,35 @@ class Outflow:
                 if not self._refill(parts):
                     return Sent.DRY
                 continue
-            part, is_full = parts[0], False
+            if budget <= 0:
+                return Sent.FULL
             try:
-                if isinstance(part, tuple):
-                    if budget <= 0:
-                        return Sent.FULL
-                    most = self._warm(part, budget)
-                    if most <= 0:
-                        return Sent.COLD
-                    sent = self._send_span(part, most)
-                    budget -= sent
-                    is_full = sent < most
-                else:
-                    sent = self._send_bytes(part, more=len(parts) > 1 or self.feed is not None)
+                sent, is_full = self._send_next(parts, budget)
             except (BlockingIOError, InterruptedError):
-                self.push()
-                return Sent.FULL
-            self._advance(parts, sent)
+                sent, is_full = 0, True
+            budget -= sent
             self._count(sent)
-            if is_full:  # asking again would only cost a system call
+            self._skip(parts, sent)
+            if is_full:
                 self.push()
                 return Sent.FULL
+            if not sent:
+                return Sent.COLD
         self.end_answer()
         return Sent.ALL
+
+    def _send_next(self, parts: list[Part], budget: int) -> tuple[int, bool]:
+        """Bytes that the kernel took of the next part, none when it is cold; and whether asking
+        again would only cost a system call. Raises as `transmit`, and BlockingIOError."""
+        part = parts[0]
+        if not isinstance(part, tuple):
+            more = len(parts) > 1 or self.feed is not None
+            return self._sock.send(part, _more if more else 0), False
+        most = self._warm(part, budget)
+        if most <= 0:
+            return 0, False
+        sent = self._send_span(part, most)
+        return sent, sent < most
 
     def push(self) -> None:
         """Have the kernel send what it keeps back: within one sendfile it waits for a full segment,
@@ -271,9 +277,6 @@ class Outflow:
         if sent == 0:
             raise ShortFileError
         return sent
-
-    def _send_bytes(self, part: bytes | memoryview, *, more: bool) -> int:
-        return self._sock.send(part, _more if more else 0)
 
     def _advance(self, parts: list[Part], sent: int) -> None:
         """`sent` bytes of the first part are out."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LINGER_BYTES_MAX = 16 * 1024 * 1024  # discarded before we stop being polite
 
+_CLOSED = Phase.CLOSED  # an attribute of an Enum costs more than a name
+
 
 class Peer(ABC):
     """Whoever is at the other end; `deadline_s` (monotonic) is when our patience ends."""
@@ -77,7 +79,7 @@ class Peer(ABC):
         try:
             if event & WRITE and self._writing:
                 self._on_writable()
-            if event & ~WRITE and self.phase is not Phase.CLOSED:
+            if event & ~WRITE and self.phase is not _CLOSED:
                 self._on_readable()
         except Exception:
             self._fail()

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -69,22 +70,17 @@ def in_daemon(call: Callable[[], T]) -> asyncio.Future[T]:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
-    def settle(result: T | None, fault: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if fault is not None:
-            future.set_exception(fault)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
+    def tell(settle: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(lambda: None if future.cancelled() else settle())
 
     def work() -> None:
-        result, fault = None, None
         try:
             result = call()
         except Exception as exc:
-            fault = exc
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, result, fault)
+            tell(partial(future.set_exception, exc))
+        else:
+            tell(partial(future.set_result, result))
 
     threading.Thread(target=work, name="probe", daemon=True).start()
     return future

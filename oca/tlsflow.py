@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from oca.connection import Connection
 from oca.http.respond import refuse
-from oca.outflow import TURN_BYTES_MAX, DiskError, Outflow, Part, Sent, ShortFileError
+from oca.outflow import DiskError, Outflow, Part, Sent, ShortFileError
 from oca.phases import Phase
 from oca.reasons import CLASS_SLOT, SLOT, Close
 from oca.tls import kernel_encrypts
@@ -59,32 +59,19 @@ class TlsOutflow(Outflow):
         """
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         try:
-            return self._send_parts()
+            return super().transmit()
         finally:
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 
-    def _send_parts(self) -> Sent:
-        budget = TURN_BYTES_MAX
-        parts = [] if self._parts is None else self._parts
-        while parts or self.feed is not None:
-            if not parts:
-                if not self._refill(parts):
-                    return Sent.DRY
-                continue
-            if budget <= 0:
-                return Sent.FULL
-            chunk = self._chunk(parts)
-            if not chunk:
-                return Sent.COLD
-            try:
-                sent = self._sock.send(chunk)
-            except _WANTS:
-                return Sent.FULL
-            budget -= sent
-            self._count(sent)
-            self._skip(parts, sent)
-        self.end_answer()
-        return Sent.ALL
+    def push(self) -> None:
+        """Nothing is kept back: the end of a turn takes the cork out."""
+
+    def _send_next(self, parts: list[Part], budget: int) -> tuple[int, bool]:
+        chunk = self._chunk(parts)
+        try:
+            return (self._sock.send(chunk) if chunk else 0), False
+        except _WANTS as exc:
+            raise BlockingIOError from exc
 
     def _chunk(self, parts: list[Part]) -> memoryview:
         """The next bytes to encrypt, of several parts if they are small; empty when cold."""

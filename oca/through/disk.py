@@ -268,7 +268,7 @@ def _kept_in(bucket: Path) -> Iterator[Kept]:
                 if 0 < length <= CHUNK_BYTES:
                     chunks.setdefault(version, []).append((int(rest), length, st.st_mtime))
             else:
-                os.unlink(entry.path)  # noqa: PTH108
+                os.unlink(entry.path)  # noqa: PTH108 - one string, no object
     for version in metas:
         meta = _read_meta(bucket / f"{version}.meta")
         if meta is None or meta.version != version or version not in chunks:
