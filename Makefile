@@ -13,7 +13,6 @@ help:
 	@echo "make bench-edge       oca beside nginx, lighttpd, h2o, Varnish, Caddy, Traffic Server (about 1 h)"
 	@echo "make bench-cache      cache policies on real and made-up traces, libcachesim beside (2 min)"
 	@echo "make bench-fill       how fast, frugally and politely a box fills, curl beside (6 min)"
-
 	@echo "make bench-through    the caching proxy: first byte of a miss, a crowd, hits (1 min)"
 	@echo "make bench-store      start of a box with 10 million files, memory of a worker (root)"
 	@echo "make lint             ruff and mypy alone"
