@@ -28,14 +28,9 @@ setup-test:
 demo: setup
 	@$(PYTHON) -m deploy.demo.story $(ARGS)
 
-# Two at a time: tests wait more than they compute. ASIDE runs beside the rest, and is shown after it.
-ASIDE = tests/oca/through tests/fill tests/steering tests/wire tests/house
-
+# Two files at a time: tests wait more than they compute.
 test: setup-test lint
-	@$(PYTHON) -m pytest -q $(ASIDE) $(ARGS) >var/test-aside.log 2>&1 & aside=$$!; \
-	$(PYTHON) -m pytest $(ASIDE:%=--ignore=%) $(ARGS); main=$$?; \
-	wait $$aside; beside=$$?; echo "beside it: $(ASIDE)"; cat var/test-aside.log; \
-	exit $$((main | beside))
+	@$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
 
 soak: setup-test
 	@$(PYTHON) -c 'import atheris' 2>/dev/null || \

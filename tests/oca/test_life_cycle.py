@@ -245,7 +245,8 @@ def test_a_worker_that_hangs_is_replaced(folder: Path, tmp_path: Path) -> None:
         wait_until(lambda: worker not in children_of(oca.pid), "its end", 40)
         wait_until(lambda: oca.get("/x").status == 200, "another")
         assert "hangs" in oca.log.read_text()
-        assert "oca_connections_open 0.0" in fetch(f"http://{admin}/metrics")[1]
+        metrics = f"http://{admin}/metrics"
+        wait_until(lambda: "oca_connections_open 0.0" in fetch(metrics)[1], "all are counted off")
 
 
 def test_health_and_readiness_are_on_the_admin_address_only(folder: Path, tmp_path: Path) -> None:
