@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from steering.policy import Policy
 from wire.knobs import knob, required
 
 
@@ -23,21 +24,6 @@ class Tokens:
     )
     life_s: float = knob(
         21_600.0, low=10, high=604_800, why="A session that began in the bucket may last this long."
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What players are told."""
-
-    ttl_s: int = knob(
-        60, low=1, high=86_400, why="How soon a player asks again: how soon it learns of a change."
-    )
-    pathways: int = knob(
-        3, low=1, high=16, why="Boxes named beside the origin: enough for two to be lost."
-    )
-    retry_after_s: int = knob(
-        5, low=1, high=3600, why="When nobody can serve: about the time in which a box comes back."
     )
 
 
@@ -94,5 +80,5 @@ class Config:
     log_level: Literal["debug", "info", "warning", "error"] = knob(
         "info", why="One record per decision is logged at info."
     )
-    answers: Answers = field(default_factory=Answers)
+    policy: Policy = field(default_factory=Policy)
     reports: Reports = field(default_factory=Reports)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from steering.address import Client
 from steering.choose import Box, Judged, judge
 from steering.locate import RouteTable
+from steering.policy import DEFAULT, Policy
 from steering.rank import RankedSite, rank_sites
 from wire.fleet import Site
 from wire.ids import SiteKind
@@ -26,10 +27,12 @@ class Ranking:
     Rank does not depend on state, so it holds as long as the table does.
     """
 
-    def __init__(self, table: RouteTable, sites: Mapping[str, Site]) -> None:
+    def __init__(
+        self, table: RouteTable, sites: Mapping[str, Site], policy: Policy = DEFAULT
+    ) -> None:
         """`sites` by id, as in the fleet file."""
         self.table = table
-        self._sites = sites
+        self._sites, self._policy = sites, policy
         self._known: dict[tuple[int, int], tuple[RankedSite, ...]] = {}
 
     def of(self, client: Client) -> tuple[RankedSite, ...]:
@@ -39,7 +42,7 @@ class Ranking:
         if found is None:
             if len(self._known) >= RANKINGS_MAX:
                 self._known.clear()
-            found = rank_sites(self.table.levels(*leaf), self._sites)
+            found = rank_sites(self.table.levels(*leaf), self._sites, self._policy)
             self._known[leaf] = found
         return found
 
@@ -52,6 +55,7 @@ class Snapshot:
     boxes: Mapping[str, tuple[Box, ...]]
     origin: Box | None = None
     stale: bool = False
+    policy: Policy = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

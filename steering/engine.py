@@ -13,6 +13,7 @@ from steering import dash, hls
 from steering.address import Client
 from steering.decide import Decision, Question, decide, explanation
 from steering.pathways import Pathway
+from steering.policy import Policy
 from steering.titles import TitleTable, assets_by_name, empty
 from steering.tokens import TokenMint
 from steering.view import View
@@ -35,22 +36,18 @@ class Moment:
     unix_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerRules:
-    """What answers look like, from the configuration."""
-
-    ttl_s: int
-    pathways: int
-    retry_after_s: int
-
-
 class Engine:
     """View, titles and tokens, and what is answered from them."""
 
-    def __init__(self, view: View, tokens: TokenMint, rules: AnswerRules) -> None:
+    def __init__(self, view: View, tokens: TokenMint) -> None:
         """Titles are unknown until `set_titles`."""
-        self.view, self.tokens, self.rules = view, tokens, rules
+        self.view, self.tokens = view, tokens
         self.titles: TitleTable = empty()
+
+    @property
+    def rules(self) -> Policy:
+        """The policy that answers follow now."""
+        return self.view.policy
 
     def set_titles(self, titles: TitleTable) -> None:
         """Swap the catalogue's index, all at once."""

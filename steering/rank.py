@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from steering.locate import Announced, Level
+from steering.policy import DEFAULT, Policy
 from wire.fleet import Site
 from wire.ids import SiteKind
 
@@ -41,7 +42,9 @@ class RankedSite:
         )
 
 
-def rank_sites(levels: Sequence[Level], sites: Mapping[str, Site]) -> tuple[RankedSite, ...]:
+def rank_sites(
+    levels: Sequence[Level], sites: Mapping[str, Site], policy: Policy = DEFAULT
+) -> tuple[RankedSite, ...]:
     """The sites that announced the client's prefixes, nearest first. The origin is not among them.
 
     Ties are broken by distance to the nearest site (as good as the client's own place until there
@@ -55,9 +58,9 @@ def rank_sites(levels: Sequence[Level], sites: Mapping[str, Site]) -> tuple[Rank
         fresh = [said for said in level.sites if said.site not in seen and _ranks(said, sites)]
         if not fresh:
             continue
-        fresh.sort(key=lambda said: (*_proximity(said, sites), said.site))
+        fresh.sort(key=lambda said: (*_proximity(said, sites, policy), said.site))
         near = near or sites[fresh[0].site]
-        fresh.sort(key=lambda said: (*_proximity(said, sites), _km(near, sites[said.site])))
+        fresh.sort(key=lambda said: (*_proximity(said, sites, policy), _km(near, sites[said.site])))
         for said in fresh:
             seen.add(said.site)
             kind = sites[said.site].kind
@@ -71,8 +74,8 @@ def _ranks(said: Announced, sites: Mapping[str, Site]) -> bool:
     return site is not None and site.kind is not SiteKind.ORIGIN
 
 
-def _proximity(said: Announced, sites: Mapping[str, Site]) -> tuple[int, ...]:
-    return (sites[said.site].kind.preference, *said.key)
+def _proximity(said: Announced, sites: Mapping[str, Site], policy: Policy) -> tuple[int, ...]:
+    return (policy.kind_rank[sites[said.site].kind], *said.key)
 
 
 def _km(one: Site | None, other: Site) -> float:

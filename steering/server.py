@@ -15,10 +15,11 @@ from steering.admin import Admin, healthz, operators_only
 from steering.api import Api, cors
 from steering.catalogue import CataloguePoller, Manifests
 from steering.config import Config
-from steering.engine import AnswerRules, Engine
+from steering.engine import Engine
 from steering.forwarded import Network, parse_proxies
 from steering.intake import Intake, counted
 from steering.metrics import Metrics
+from steering.policy import check as check_policy
 from steering.snapshot import SnapshotStore
 from steering.tokens import TokenMint, TokenRules
 from steering.view import Silence, View
@@ -60,6 +61,7 @@ def load(path: Path) -> Loaded:
         for name, address in (("listen", config.listen), ("admin", config.admin))
     }
     refuse_clash(addresses, str(path))
+    check_policy(config.policy, str(path))
     why = why_not_writable(path.parent / config.state)
     if why is not None:
         raise WireError(str(path), "state", why)
@@ -89,17 +91,12 @@ class Replica:
         config = loaded.config
         loaded.state.mkdir(parents=True, exist_ok=True)
         silence = Silence(config.reports.heartbeat_s, config.reports.missed_max)
-        self.view = View(loaded.fleet, silence)
+        self.view = View(loaded.fleet, silence, config.policy)
         tokens = TokenMint(
             loaded.key,
             TokenRules(config.tokens.issuer, config.tokens.bucket_s, config.tokens.life_s),
         )
-        answers = config.answers
-        self.engine = Engine(
-            self.view,
-            tokens,
-            AnswerRules(answers.ttl_s, answers.pathways, answers.retry_after_s),
-        )
+        self.engine = Engine(self.view, tokens)
         self.metrics = Metrics(self.engine)
         self.store = SnapshotStore(loaded.state, self.view)
         self.manifests = Manifests(

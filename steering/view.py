@@ -17,6 +17,7 @@ import msgspec
 from steering.choose import Box, seed_of
 from steering.decide import Ranking, Snapshot
 from steering.locate import RouteTable
+from steering.policy import DEFAULT, Policy
 from steering.record import BoxRecord, SavedReports, Sifted
 from wire.errors import ConflictError, NotFoundError, OcaError
 from wire.fleet import Appliance, Fleet, Wanted
@@ -62,14 +63,14 @@ class SavedBox(msgspec.Struct, frozen=True, kw_only=True):
 class View:
     """The fleet as reported. Changed only by its methods, on one thread."""
 
-    def __init__(self, fleet: Fleet, silence: Silence) -> None:
+    def __init__(self, fleet: Fleet, silence: Silence, policy: Policy = DEFAULT) -> None:
         """Knows every appliance of the fleet file, and nothing yet of any."""
-        self.fleet, self.silence = fleet, silence
+        self.fleet, self.silence, self.policy = fleet, silence, policy
         self.epoch = ""
         self.records = {box.id: BoxRecord(box) for box in fleet.appliances}
         self.fresh_reports: set[str] = set()
         self._sites = {site.id: site for site in fleet.sites}
-        self._ranking = Ranking(RouteTable(), self._sites)
+        self._ranking = Ranking(RouteTable(), self._sites, policy)
         self._urls = {box.id: fleet.base_url(box) for box in fleet.appliances}
         self._snapshot: Snapshot | None = None
         self._made_s = self._holds_until_s = -math.inf
@@ -134,7 +135,7 @@ class View:
 
     def set_table(self, table: RouteTable) -> None:
         """Swap the route table, all at once."""
-        self._ranking = Ranking(table, self._sites)
+        self._ranking = Ranking(table, self._sites, self.policy)
         self._changed = True
 
     @property
@@ -241,7 +242,7 @@ class View:
                 origin = box
         self._holds_until_s = self._next_silence_s(now_s)
         frozen = {site: tuple(found) for site, found in boxes.items()}
-        return Snapshot(self._ranking, frozen, origin, stale)
+        return Snapshot(self._ranking, frozen, origin, stale, self.policy)
 
     def _next_silence_s(self, now_s: float) -> float:
         """When the next box falls silent, if nobody says anything till then."""
@@ -258,11 +259,14 @@ class View:
         passed, detail = record.standing(_since(record.heard_s, now_s), silent_max_s)
         same_world = not self.epoch or record.inventory_epoch == self.epoch
         empty = type(record.inventory)()
+        factor = self.policy.weight_of(record.spec.id, record.spec.site)
+        if factor <= 0 and passed is None:
+            passed, detail = Reason.DRAINING, "weight 0 in the policy"
         return Box(
             id=record.spec.id,
             site=record.spec.site,
             base_url=self._urls[record.spec.id],
-            weight=float((beat and beat.capacity_bps) or record.spec.link_bps),
+            weight=((beat and beat.capacity_bps) or record.spec.link_bps) * factor,
             health=beat.health if beat else 0.0,
             admit=beat.admit if beat else 0.0,
             passed=passed,

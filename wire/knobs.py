@@ -64,9 +64,10 @@ class Knob:
         """Raise WireError when the value is out of bounds."""
         if not isinstance(self.value, int | float) or isinstance(self.value, bool):
             return
-        if (self.low is not None and self.value < self.low) or (
-            self.high is not None and self.value > self.high
-        ):
+        # not `value < low`: TOML knows nan, which is neither
+        low_enough = self.high is None or self.value <= self.high
+        high_enough = self.low is None or self.value >= self.low
+        if not (low_enough and high_enough):
             raise WireError(
                 what, self.name, f"{self.value} is not between {self.low} and {self.high}"
             )

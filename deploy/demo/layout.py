@@ -208,7 +208,7 @@ def steering_config() -> str:
             "snapshot_s": 1.0,
             "catalogue": {"url": f"http://{FILL}", "poll_s": 1.0},
             "tokens": {"key_file": "keys/steering.pem", "kid": "steering"},
-            "answers": {"ttl_s": STEERING_TTL_S},
+            "policy": {"ttl_s": STEERING_TTL_S},
             "reports": {"heartbeat_s": HEARTBEAT_S},
         }
     )

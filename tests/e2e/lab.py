@@ -160,7 +160,7 @@ class Lab:
             "admin": self.admin,
             "catalogue": {"url": f"http://{self.fill}", "poll_s": 0.5},
             "tokens": {"key_file": "keys/steering.pem", "kid": "steering"},
-            "answers": {"ttl_s": 3},
+            "policy": {"ttl_s": 3},
             "reports": {"heartbeat_s": HEARTBEAT_S},
             "snapshot_s": 0.5,
         }

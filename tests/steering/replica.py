@@ -170,7 +170,7 @@ class Replica:
             f'fleet = "fleet.toml"\nstate = "state"\nlisten = "127.0.0.1:{self.public_port}"\n'
             f'admin = "127.0.0.1:{self.admin_port}"\nsnapshot_s = 0.2\n{extra}\n'
             f'[catalogue]\nurl = "{self.backstage.fill_url}"\npoll_s = 0.2\n'
-            f'[tokens]\nkey_file = "token.pem"\nkid = "k1"\n[answers]\nttl_s = 7\n'
+            f'[tokens]\nkey_file = "token.pem"\nkid = "k1"\n[policy]\nttl_s = 7\n'
             f"[reports]\nheartbeat_s = {self.heartbeat_s}\n"
         )
 
