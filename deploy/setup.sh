@@ -143,14 +143,17 @@ has_browser() {
 # The Node.js inside the playwright wheel is linked against it; a minimal Debian lacks it.
 has_libatomic() { "${LDCONFIG:-/sbin/ldconfig}" -p 2>/dev/null | grep -q 'libatomic\.so\.1'; }
 
-# Load generators that some tests use; without them those tests are skipped and say so.
+# Load generators and file systems (to make and to mount) that some tests use; without them those
+# tests are skipped and say so.
 install_loads() {
     missing=
     for name in wrk slowhttptest; do
         command -v "$name" >/dev/null 2>&1 || missing="$missing $name"
     done
+    PATH="$PATH:/usr/sbin:/sbin" command -v mkfs.xfs >/dev/null 2>&1 || missing="$missing xfsprogs"
+    PATH="$PATH:/usr/sbin:/sbin" command -v mkfs.btrfs >/dev/null 2>&1 || missing="$missing btrfs-progs"
     if [ -z "$missing" ] || ! is_root || ! command -v apt-get >/dev/null 2>&1; then return; fi
-    say "installing$missing from Debian, for the tests under load"
+    say "installing$missing from Debian, for the tests under load and of power cuts"
     # shellcheck disable=SC2086 # a list of names
     debian $missing
 }
