@@ -49,7 +49,7 @@ install_code() {
     say "the programs in $venv ($("$python" -V))"
     [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
     rm -rf "$ROOT/build" # what an older build left there would be installed, too
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "$ROOT"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "$ROOT[fill]"
     rm -rf "$ROOT/build"
     if [ -n "$DESTDIR" ]; then # scripts name the place where they will stand
         grep -lI "^#!$venv" "$venv"/bin/* | xargs -r sed -i "1s|$venv|$PREFIX|"

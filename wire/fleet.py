@@ -26,10 +26,12 @@ class Wanted(StrEnum):
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """A place whose appliances fill and serve together; degrees are WGS 84, for the last ties."""
+    """A place whose appliances fill and serve together; degrees are WGS 84, for the last ties.
+    `region` is a name of the operator's (a country, a market): licences and forecasts go by it."""
 
     id: SiteId
     kind: SiteKind
+    region: Annotated[str, Meta(max_length=64)] = ""
     latitude_deg: Annotated[float, Meta(ge=-90, le=90)] | None = None
     longitude_deg: Annotated[float, Meta(ge=-180, le=180)] | None = None
 
