@@ -1,4 +1,4 @@
-"""What players ask: JSON answers, Content Steering manifests, rewritten manifests.
+"""What players ask for in JSON, and what all their surfaces share.
 
 An adapter over aiohttp: reads the request, asks the engine, writes the answer and one log record.
 All of it answers any origin (CORS) and is never cached; nothing here answers 429 (hls.js would
@@ -10,23 +10,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
 
 from aiohttp import web
 
-from steering import dash, hls
 from steering.address import Client, parse_client
 from steering.decide import Decision
-from steering.engine import Engine, Moment, listed_uri
+from steering.engine import Engine, Moment
 from steering.forwarded import Network, client_of
 from steering.metrics import Metrics
-from wire.catalogue import Title
-from wire.errors import NotFoundError, PeerError, UnavailableError, WireError
+from wire.errors import UnavailableError, WireError
 from wire.ids import ASSET_ID_MAX
 from wire.log import get
 from wire.web import json_response
 
-LISTED_MAX = 64  # pathways in one manifest; ours list the configured few and the origin
 LOGGED_MAX = 32  # boxes passed over that one log record names
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -40,26 +36,11 @@ PREFLIGHT = {
     "Access-Control-Max-Age": "86400",
 }
 
-_PATHWAY = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?\Z|\[[0-9A-Fa-f:.]+\](:\d{1,5})?\Z")
-_TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _log = get("api")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class GoneError(PeerError):
-    """The title is no more: players stop asking (410 in HLS and DASH Content Steering)."""
-
-    status = 410
-
-
-class ManifestSource(Protocol):
-    """Where the origin's manifests come from, already read."""
-
-    async def get(self, title: Title, suffix: str) -> hls.Multivariant | dash.Manifest:
-        """The top manifest of a title; raises NotFoundError, UnavailableError, ManifestError."""
-        ...
 
 
 class Api:
@@ -68,7 +49,6 @@ class Api:
     def __init__(
         self,
         engine: Engine,
-        manifests: ManifestSource,
         metrics: Metrics,
         proxies: Sequence[Network],
         public_url: str,
@@ -76,16 +56,13 @@ class Api:
         may_name_client: bool = False,
     ) -> None:
         """`public_url` is the base in manifests; empty: what the request says."""
-        self._engine, self._manifests, self._metrics = engine, manifests, metrics
+        self._engine, self._metrics = engine, metrics
         self._proxies, self._public_url = proxies, public_url.rstrip("/")
         self._may_name_client = may_name_client
 
     def add_to(self, app: web.Application) -> None:
         """Register the players' paths."""
         app.router.add_get("/v1/steer", self.steer)
-        app.router.add_get("/v1/steering/hls", self.steering)
-        app.router.add_get("/v1/steering/dash", self.steering)
-        app.router.add_get("/v1/play/{name}", self.play)
 
     async def steer(self, request: web.Request) -> web.Response:
         """GET /v1/steer?asset=N | ?title=T → SteerAnswer; raises WireError, NotFoundError,
@@ -95,48 +72,9 @@ class Api:
         asset, title_id = asset_or_title(request)
         self.check_ready()
         title, assets = self._engine.what(asset, title_id)
-        answer, decision = self._engine.steer(client, title, assets, _now())
-        self._record(request, decision, asset, begun_s)
+        answer, decision = self._engine.steer(client, title, assets, now())
+        self.record(request, decision, asset, begun_s)
         return json_response(answer)
-
-    async def steering(self, request: web.Request) -> web.Response:
-        """GET /v1/steering/hls|dash?title=T&pathways=a,b → ContentSteering; raises WireError,
-        and GoneError when the title is no more."""
-        begun_s = time.perf_counter()
-        client = self.client(request)
-        title_id = one(request, "title") or ""
-        if not _TITLE.match(title_id):
-            raise WireError("query", "title", "this is not the id of a title")
-        listed = _pathways(one(request, "pathways") or "")
-        self.check_ready()
-        try:
-            title = self._engine.titles.title(title_id)
-        except NotFoundError as exc:
-            raise GoneError(str(exc)) from exc
-        again = listed_uri(self._base(request) + request.path, title.id, listed)
-        body, decision = self._engine.priorities(client, title, listed, again, _now().now_s)
-        self._record(request, decision, None, begun_s, order=body.priority)
-        return json_response(body)
-
-    async def play(self, request: web.Request) -> web.Response:
-        """GET /v1/play/TITLE.m3u8|.mpd → the manifest with pathways; raises NotFoundError,
-        UnavailableError, ManifestError."""
-        begun_s = time.perf_counter()
-        client = self.client(request)
-        title_id, dot, suffix = request.match_info["name"].rpartition(".")
-        if suffix not in ("m3u8", "mpd"):
-            raise NotFoundError("manifests here end in .m3u8 or .mpd")
-        self.check_ready()
-        title = self._engine.titles.title(title_id)
-        manifest = await self._manifests.get(title, dot + suffix)
-        kind = "hls" if suffix == "m3u8" else "dash"
-        url = f"{self._base(request)}/v1/steering/{kind}"
-        text, decision = self._engine.play(client, title, manifest, url, _now())
-        self._record(request, decision, None, begun_s)
-        media_type = hls.MEDIA_TYPE if kind == "hls" else dash.MEDIA_TYPE
-        return web.Response(
-            body=text.encode(), content_type=media_type, headers={"Cache-Control": "no-store"}
-        )
 
     def client(self, request: web.Request) -> Client:
         """Whom to answer for; raises WireError when somebody names a client who may not."""
@@ -155,14 +93,15 @@ class Api:
                 "this replica has no catalogue yet", retry_after_s=self._engine.rules.retry_after_s
             )
 
-    def _base(self, request: web.Request) -> str:
+    def base(self, request: web.Request) -> str:
+        """Our own base URL as players reach it; raises WireError."""
         if self._public_url:
             return self._public_url
         if not _HOST.match(request.host):
             raise WireError("header", "Host", "this is not a host")
         return f"{request.scheme}://{request.host}"
 
-    def _record(
+    def record(
         self,
         request: web.Request,
         decision: Decision,
@@ -216,7 +155,7 @@ def asset_or_title(request: web.Request) -> tuple[int | None, str | None]:
     if (asset is None) == (title is None):
         raise WireError("query", "asset", "give either asset=N or title=T")
     if title is not None:
-        if not _TITLE.match(title):
+        if not TITLE.match(title):
             raise WireError("query", "title", "this is not the id of a title")
         return None, title
     if asset is None or not (asset.isascii() and asset.isdigit()) or len(asset) > 10:
@@ -226,16 +165,6 @@ def asset_or_title(request: web.Request) -> tuple[int | None, str | None]:
     return int(asset), None
 
 
-def _pathways(text: str) -> tuple[str, ...]:
-    """The pathways that the player's manifest lists."""
-    names = tuple(dict.fromkeys(name for name in text.split(",") if name))
-    if not names or len(names) > LISTED_MAX:
-        raise WireError("query", "pathways", f"1 to {LISTED_MAX} pathway ids are needed")
-    for name in names:
-        if not _PATHWAY.match(name):
-            raise WireError("query", "pathways", f"{name[:64]!r} is not a pathway id")
-    return names
-
-
-def _now() -> Moment:
+def now() -> Moment:
+    """Both clocks."""
     return Moment(time.monotonic(), time.time())

@@ -19,6 +19,7 @@ from steering.engine import Engine
 from steering.forwarded import Network, parse_proxies
 from steering.intake import Intake, counted
 from steering.metrics import Metrics
+from steering.playing import Playing
 from steering.policy import check as check_policy
 from steering.snapshot import SnapshotStore
 from steering.tokens import TokenMint, TokenRules
@@ -125,7 +126,9 @@ class Replica:
             client_max_size=loaded.config.reports.body_bytes_max,
             middlewares=[cors, counted(self.metrics), problems],
         )
-        self._api(may_name_client=False).add_to(app)
+        api = self._api(may_name_client=False)
+        api.add_to(app)
+        Playing(api, self.engine, self.manifests).add_to(app)
         Intake(self.view, loaded.fleet.public_keys(), self.metrics).add_to(app)
         app.router.add_get("/healthz", healthz)
         return app
@@ -133,13 +136,14 @@ class Replica:
     def admin(self) -> web.Application:
         """The application of the admin listener: operators."""
         app = web.Application(middlewares=[problems, operators_only])
-        Admin(self.engine, self._api(may_name_client=True), self.metrics).add_to(app)
+        api = self._api(may_name_client=True)
+        Admin(self.engine, api, self.metrics).add_to(app)
+        Playing(api, self.engine, self.manifests).add_to(app)
         return app
 
     def _api(self, *, may_name_client: bool) -> Api:
         return Api(
             self.engine,
-            self.manifests,
             self.metrics,
             self._loaded.proxies,
             self._loaded.config.public_url,
