@@ -10,6 +10,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +36,69 @@ class Tally:
     right: int = 0
     cut: int = 0
     wrong: list[str] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+
+    def note(self, status: int, right: bool) -> None:
+        """An answer came to its end, early or not."""
+        self.statuses[status] += 1
+        if right:
+            self.right += 1
+        else:
+            self.cut += 1
+
+
+class Clients:
+    """Threads that ask one port for parts and wholes of bodies, and compare every byte."""
+
+    def __init__(self, port: int, bodies: Mapping[str, bytes], tally: Tally) -> None:
+        """`bodies` by request target."""
+        self._port, self._bodies, self._tally = port, bodies, tally
+
+    @contextmanager
+    def asking(self, count: int) -> Iterator[None]:
+        """So many, until the block ends."""
+        stop = threading.Event()
+        threads = [threading.Thread(target=self._one, args=(stop, i)) for i in range(count)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def _one(self, stop: threading.Event, number: int) -> None:
+        rng = random.Random(number)
+        while not stop.is_set():
+            path = rng.choice(list(self._bodies))
+            body = self._bodies[path]
+            first, last = sorted(rng.randrange(len(body)) for _ in range(2))
+            whole = rng.random() < 0.5
+            lines = [] if whole else [f"Range: bytes={first}-{last}"]
+            expected = body if whole else body[first : last + 1]
+            try:
+                self.check(path, lines, expected, f"{path} {lines}")
+            except (EOFError, OSError, ValueError, KeyError):
+                self._tally.cut += 1
+                time.sleep(0.01)
+
+    def check(self, path: str, lines: list[str], expected: bytes, what: str) -> bool:
+        """One request; whether all that was expected came. Raises OSError, EOFError when the
+        connection breaks, and notes what came and should not have."""
+        with socket.create_connection(("127.0.0.1", self._port), 5) as sock:
+            sock.settimeout(10)
+            head = [f"GET {path} HTTP/1.1", "Host: t", "Connection: close", *lines]
+            sock.sendall(("\r\n".join(head) + "\r\n\r\n").encode())
+            got = Partial()
+            try:
+                read_into(sock, got)
+            finally:
+                if got.status in (200, 206) and not expected.startswith(got.body):
+                    self._tally.wrong.append(f"{what}: {len(got.body)} bytes")
+        right = got.status in (200, 206) and got.body == expected
+        self._tally.note(got.status, right)
+        return right
 
 
 class World:
@@ -59,19 +125,13 @@ class World:
 
     def run(self, rounds: int) -> None:
         """So many deaths; raises AssertionError at the first wrong byte."""
-        stop = threading.Event()
-        clients = [threading.Thread(target=self._client, args=(stop, i)) for i in range(6)]
-        for client in clients:
-            client.start()
         try:
-            for _ in range(rounds):
-                self._one_life()
-                assert not self.tally.wrong, self.tally.wrong[:3]
-                self.check_disk()
+            with Clients(self.port, self.bodies, self.tally).asking(6):
+                for _ in range(rounds):
+                    self._one_life()
+                    assert not self.tally.wrong, self.tally.wrong[:3]
+                    self.check_disk()
         finally:
-            stop.set()
-            for client in clients:
-                client.join()
             self.upstream.close()
 
     def _one_life(self) -> None:
@@ -101,48 +161,25 @@ class World:
         except OSError:
             return False
 
-    def _client(self, stop: threading.Event, number: int) -> None:
-        rng = random.Random(number)
-        while not stop.is_set():
-            path = rng.choice(list(self.bodies))
-            body = self.bodies[path]
-            first, last = sorted(rng.randrange(len(body)) for _ in range(2))
-            whole = rng.random() < 0.5
-            lines = [] if whole else [f"Range: bytes={first}-{last}"]
-            expected = body if whole else body[first : last + 1]
-            try:
-                self._check(path, lines, expected, f"{path} {lines}")
-            except (EOFError, OSError, ValueError, KeyError):
-                self.tally.cut += 1
-                time.sleep(0.01)
-
-    def _check(self, path: str, lines: list[str], expected: bytes, what: str) -> None:
-        with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
-            sock.settimeout(10)
-            head = [f"GET {path} HTTP/1.1", "Host: t", "Connection: close", *lines]
-            sock.sendall(("\r\n".join(head) + "\r\n\r\n").encode())
-            got = Partial()
-            try:
-                read_into(sock, got)
-            finally:
-                if got.status in (200, 206) and not expected.startswith(got.body):
-                    self.tally.wrong.append(f"{what}: {len(got.body)} bytes")
-            if got.status in (200, 206) and got.body == expected:
-                self.tally.right += 1
-            else:
-                self.tally.cut += 1
-
     def check_disk(self) -> None:
         """Nothing with a name is anything but a whole chunk of what it says."""
-        for path in (self.tmp / "store/through/c").glob("*/*.meta"):
-            check, _, raw = path.read_bytes().partition(b"\n")
-            assert check.decode() == xxhash.xxh3_64_hexdigest(raw)
-            meta = msgspec.json.decode(raw, type=Meta)
-            for chunk in path.parent.glob(f"{meta.version}.[0-9]*"):
-                number = int(chunk.name.partition(".")[2])
-                assert is_sound(chunk, meta.version, number), chunk
-                at = number * CHUNK_BYTES
-                assert chunk.read_bytes()[:-32] == self.bodies[meta.key][at : at + CHUNK_BYTES]
+        check_chunks(self.tmp / "store/through/c", self.bodies)
+
+
+def check_chunks(folder: Path, bodies: Mapping[str, bytes]) -> int:
+    """Compare every chunk of a region, byte by byte, with the bodies by key; how many there are."""
+    count = 0
+    for path in folder.glob("*/*.meta"):
+        check, _, raw = path.read_bytes().partition(b"\n")
+        assert check.decode() == xxhash.xxh3_64_hexdigest(raw)
+        meta = msgspec.json.decode(raw, type=Meta)
+        for chunk in path.parent.glob(f"{meta.version}.[0-9]*"):
+            number = int(chunk.name.partition(".")[2])
+            assert is_sound(chunk, meta.version, number), chunk
+            at = number * CHUNK_BYTES
+            assert chunk.read_bytes()[:-32] == bodies[meta.key][at : at + CHUNK_BYTES]
+            count += 1
+    return count
 
 
 @dataclass

@@ -20,9 +20,9 @@ Proxy = Callable[..., Oca]
 
 
 def test_a_box_that_dies_again_and_again_serves_no_wrong_byte(tmp_path: Path) -> None:
-    """Four deaths of all processes, while clients read and chunks are evicted."""
+    """Two deaths of all processes, while clients read and chunks are evicted."""
     world = World(tmp_path, seed=1)
-    world.run(4)
+    world.run(2)
     assert world.tally.right > 10
 
 

@@ -117,6 +117,7 @@ class Upstream:
         self.things: dict[str, Handler] = {}
         self.asked: list[Asked] = []
         self._open: set[socket.socket] = set()
+        self.answering: set[socket.socket] = set()
         self._listener = socket.create_server((host, port), backlog=256)
         self.port = self._listener.getsockname()[1]
         self.url = f"http://{host}:{self.port}"
@@ -157,13 +158,16 @@ class Upstream:
                 asked = Asked(method, target, headers, sock)
                 if target != PROBE:
                     self.asked.append(asked)
+                self.answering.add(sock)
                 self.things.get(target, not_found)(asked)
+                self.answering.discard(sock)
         except EOFError:
             pass
         except (OSError, ValueError):
             with suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         finally:
+            self.answering.discard(sock)
             self._open.discard(sock)
             stream.close()
             sock.close()
