@@ -136,6 +136,10 @@ class BoxRecord:
             return Reason.LOAD, beat.why or "admits nothing more"
         return None, ""
 
+    def silent_s(self, now_s: float) -> float | None:
+        """Seconds since its last heartbeat; None when it was never heard."""
+        return None if self.heard_s is None else max(0.0, now_s - self.heard_s)
+
     def save(self) -> SavedReports:
         """The large part of this record, for the snapshot."""
         return SavedReports(

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 
-from steering.choose import Box, seed_of
 from steering.decide import Ranking, Snapshot
+from steering.frozen import FrozenBoxes, box_of
 from steering.locate import RouteTable
 from steering.policy import DEFAULT, Policy
 from steering.record import BoxRecord, SavedReports, Sifted
+from steering.silence import Silence, SilenceWatch
 from wire.errors import ConflictError, NotFoundError, OcaError
 from wire.fleet import Appliance, Fleet, Wanted
 from wire.ids import ORIGIN_ID
@@ -34,21 +34,7 @@ from wire.reports import (
 from wire.steer import BoxState, FleetState, Reason
 
 T = TypeVar("T")
-
-SNAPSHOT_COST_S = 20e-6  # per box; a snapshot is made anew at most that often, so it stays cheap
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """When silence counts: the heartbeats' interval, and how many may be missing."""
-
-    heartbeat_s: float = 10.0
-    missed_max: int = 3
-
-    @property
-    def max_s(self) -> float:
-        """Silence longer than this is not offered."""
-        return self.heartbeat_s * self.missed_max
+__all__ = ["SavedBox", "Silence", "View"]
 
 
 class SavedBox(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,9 +58,12 @@ class View:
         self._sites = {site.id: site for site in fleet.sites}
         self._ranking = Ranking(RouteTable(), self._sites, policy)
         self._urls = {box.id: fleet.base_url(box) for box in fleet.appliances}
+        self._watch = SilenceWatch(
+            silence.max_s, (name for name, record in self.records.items() if _counts(record.spec))
+        )
+        self._frozen = FrozenBoxes(self.records, self._urls, policy)
+        self._changed: set[str] = set(self.records)
         self._snapshot: Snapshot | None = None
-        self._made_s = self._holds_until_s = -math.inf
-        self._changed = True
 
     # -- what comes in ---------------------------------------------------------------------------
 
@@ -83,7 +72,9 @@ class View:
         record = self._record(beat.appliance)
         self._same_world(record, "heartbeat", beat.epoch)
         reply = self._guarded(record, "heartbeat", lambda: record.take_heartbeat(beat, now_s))
-        self._changed = True
+        if record.heartbeat is beat:
+            self._watch.heard(beat.appliance, now_s)
+            self._changed.add(beat.appliance)
         return reply
 
     def inventory(self, report: Inventory) -> InventoryReply:
@@ -92,7 +83,7 @@ class View:
         self._same_world(record, "inventory", report.epoch)
         reply = self._guarded(record, "inventory", lambda: record.take_inventory(report))
         self.fresh_reports.add(report.appliance)
-        self._changed = True
+        self._changed.add(report.appliance)
         return reply
 
     def spec(self, appliance: str) -> Appliance:
@@ -120,12 +111,13 @@ class View:
     def drain(self, appliance: str, drained: bool) -> None:
         """Take a box out of service, or back, at this replica; raises NotFoundError."""
         self._record(appliance).drained_here = drained
-        self._changed = True
+        self._changed.add(appliance)
 
     def set_epoch(self, epoch: str) -> None:
         """The catalogue's epoch: inventories of another world count for nothing from now on."""
-        self._changed = self._changed or epoch != self.epoch
-        self.epoch = epoch
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self._changed.update(self.records)
 
     def announcements(self) -> list[tuple[str, Route]]:
         """Every accepted route with its site: what a route table is built from."""
@@ -136,7 +128,6 @@ class View:
     def set_table(self, table: RouteTable) -> None:
         """Swap the route table, all at once."""
         self._ranking = Ranking(table, self._sites, self.policy)
-        self._changed = True
 
     @property
     def prefixes(self) -> int:
@@ -147,22 +138,26 @@ class View:
 
     def snapshot(self, now_s: float) -> Snapshot:
         """The frozen state that decisions are made from; the same object while nothing changed."""
-        pause_s = SNAPSHOT_COST_S * len(self.records)
-        old = now_s >= self._holds_until_s or (self._changed and now_s >= self._made_s + pause_s)
-        if self._snapshot is None or old:
-            self._snapshot = self._freeze(now_s)
-            self._made_s, self._changed = now_s, False
+        self._changed.update(self._watch.fallen(now_s))
+        stale = self._watch.most_silent
+        held = self._snapshot
+        if held is not None:
+            if held.stale != stale:
+                self._changed.update(self.records)
+            elif not self._changed and held.ranking is self._ranking:
+                return held
+        silent_max_s = math.inf if stale else self.silence.max_s
+        self._frozen.renew(self._changed, self.epoch, now_s, silent_max_s)
+        self._changed.clear()
+        self._snapshot = Snapshot(
+            self._ranking, self._frozen.sites, self._frozen.origin, stale, self.policy
+        )
         return self._snapshot
 
     def is_stale(self, now_s: float) -> bool:
         """Whether more than half of the boxes ever heard are silent: then the fault is ours."""
-        heard = [
-            record.heard_s
-            for record in self.records.values()
-            if record.heard_s is not None and _counts(record.spec)
-        ]
-        silent = sum(now_s - heard_s > self.silence.max_s for heard_s in heard)
-        return silent * 2 > len(heard)
+        self._changed.update(self._watch.fallen(now_s))
+        return self._watch.most_silent
 
     def state(self, now_s: float) -> FleetState:
         """The whole view, for people."""
@@ -179,7 +174,7 @@ class View:
             SavedBox(
                 appliance=name,
                 heartbeat=record.heartbeat,
-                silent_s=_since(record.heard_s, now_s),
+                silent_s=record.silent_s(now_s),
                 drained_here=record.drained_here,
             )
             for name, record in self.records.items()
@@ -206,6 +201,14 @@ class View:
         for name, report in reports.items():
             if name in self.records:
                 self.records[name].load(report)
+        self._watch.restore(
+            {
+                name: record.heard_s
+                for name, record in self.records.items()
+                if record.heard_s is not None
+            }
+        )
+        self._changed.update(self.records)
         self.set_table(RouteTable(self.announcements()))
 
     # -- inside ----------------------------------------------------------------------------------
@@ -230,54 +233,11 @@ class View:
             record.refuse(what, str(exc))
             raise
 
-    def _freeze(self, now_s: float) -> Snapshot:
-        stale = self.is_stale(now_s)
-        boxes: dict[str, list[Box]] = {}
-        origin: Box | None = None
-        for record in self.records.values():
-            box = self._box(record, now_s, stale)
-            if record.spec.id != ORIGIN_ID:
-                boxes.setdefault(box.site, []).append(box)
-            elif record.spec.state is Wanted.IN_SERVICE:
-                origin = box
-        self._holds_until_s = self._next_silence_s(now_s)
-        frozen = {site: tuple(found) for site, found in boxes.items()}
-        return Snapshot(self._ranking, frozen, origin, stale, self.policy)
-
-    def _next_silence_s(self, now_s: float) -> float:
-        """When the next box falls silent, if nobody says anything till then."""
-        ends = (
-            record.heard_s + self.silence.max_s
-            for record in self.records.values()
-            if record.heard_s is not None
-        )
-        return min((end for end in ends if end >= now_s), default=math.inf) + 1e-3
-
-    def _box(self, record: BoxRecord, now_s: float, stale: bool) -> Box:
-        beat = record.heartbeat
-        silent_max_s = math.inf if stale else self.silence.max_s
-        passed, detail = record.standing(_since(record.heard_s, now_s), silent_max_s)
-        same_world = not self.epoch or record.inventory_epoch == self.epoch
-        empty = type(record.inventory)()
-        factor = self.policy.weight_of(record.spec.id, record.spec.site)
-        if factor <= 0 and passed is None:
-            passed, detail = Reason.DRAINING, "weight 0 in the policy"
-        return Box(
-            id=record.spec.id,
-            site=record.spec.site,
-            base_url=self._urls[record.spec.id],
-            weight=((beat and beat.capacity_bps) or record.spec.link_bps) * factor,
-            health=beat.health if beat else 0.0,
-            admit=beat.admit if beat else 0.0,
-            passed=passed,
-            detail=detail,
-            holds=record.inventory if same_world else empty,
-            seed=seed_of(record.spec.id),
-        )
-
     def _box_state(self, record: BoxRecord, now_s: float, stale: bool) -> BoxState:
         beat = record.heartbeat
-        box = self._box(record, now_s, stale)
+        silent_max_s = math.inf if stale else self.silence.max_s
+        url = self._urls[record.spec.id]
+        box = box_of(record, url, self.policy, self.epoch, now_s, silent_max_s)
         refused = {**record.refused}
         refused |= {f"route: {why}": count for why, count in record.dropped.items()}
         return BoxState(
@@ -287,7 +247,7 @@ class View:
             health=box.health,
             admit=box.admit,
             why=box.detail or (beat.why if beat else ""),
-            silent_s=_since(record.heard_s, now_s),
+            silent_s=record.silent_s(now_s),
             assets=len(box.holds),
             routes=len(record.routes),
             served_bps=beat.served_bps if beat else 0,
@@ -308,7 +268,3 @@ _WORDS: Mapping[Reason | None, str] = {
 def _counts(spec: Appliance) -> bool:
     """Whether a box's silence says something: the origin need not report, a drained box is away."""
     return spec.id != ORIGIN_ID and spec.state is Wanted.IN_SERVICE
-
-
-def _since(then_s: float | None, now_s: float) -> float | None:
-    return None if then_s is None else max(0.0, now_s - then_s)
