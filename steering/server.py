@@ -21,6 +21,7 @@ from steering.intake import Intake, counted
 from steering.metrics import Metrics
 from steering.playing import Playing
 from steering.policy import check as check_policy
+from steering.redirect import Redirect
 from steering.snapshot import SnapshotStore
 from steering.tokens import TokenMint, TokenRules
 from steering.view import Silence, View
@@ -129,6 +130,7 @@ class Replica:
         api = self._api(may_name_client=False)
         api.add_to(app)
         Playing(api, self.engine, self.manifests).add_to(app)
+        Redirect(api, self.engine).add_to(app)
         Intake(self.view, loaded.fleet.public_keys(), self.metrics).add_to(app)
         app.router.add_get("/healthz", healthz)
         return app
@@ -139,6 +141,7 @@ class Replica:
         api = self._api(may_name_client=True)
         Admin(self.engine, api, self.metrics).add_to(app)
         Playing(api, self.engine, self.manifests).add_to(app)
+        Redirect(api, self.engine).add_to(app)
         return app
 
     def _api(self, *, may_name_client: bool) -> Api:

@@ -66,6 +66,52 @@ class SteerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     stale: bool = False
 
 
+BATCH_MAX = 1000
+"""Assets in one question: a page of 40 titles with 25 assets each; 25 ms of decisions."""
+
+
+class BatchQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Which assets are asked for at once; one that is named twice is answered once."""
+
+    assets: Annotated[tuple[AssetId, ...], Meta(min_length=1, max_length=BATCH_MAX)]
+
+
+class BatchAsset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One asset of a batch: its URL is the base URL of a pathway + `path` + the file's name.
+
+    `pathways` are those that hold it, best first. Where it cannot be had `reason` says why, in
+    `detail` for people, and there is neither path nor pathway.
+    """
+
+    asset: AssetId
+    title: TitleId | None = None
+    name: str = ""
+    path: str = ""
+    pathways: tuple[ApplianceId, ...] = ()
+    reason: Literal["", "unknown", "unavailable"] = ""
+    detail: str = ""
+
+
+class BatchPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """One pathway of a batch with its base URL, such as `https://a1.example`."""
+
+    pathway: ApplianceId
+    site: SiteId
+    rank: Count
+    base_url: str
+
+
+class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who should serve this client these assets: in the order asked, hosts and tokens said once."""
+
+    version: Literal[1] = 1
+    home: HomeId
+    ttl_s: Annotated[int, Meta(ge=1)]
+    places: tuple[BatchPlace, ...]
+    assets: tuple[BatchAsset, ...]
+    stale: bool = False
+
+
 class ContentSteering(msgspec.Struct, frozen=True, kw_only=True):
     """The steering manifest of HLS and DASH (ETSI TS 103 998): same body for both; an id that a
     player does not know is ignored by it."""

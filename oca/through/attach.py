@@ -29,12 +29,12 @@ def attach(
 ) -> None:
     """Set what `service` does with what is missing; call it on the worker's running loop.
 
-    `folder` is the region's, `name` this cache's in Cache-Status.
+    `folder` is the region's, `name` this appliance's, as in Cache-Status.
 
     Raises TypeError on another loop than oca.poller's.
     """
     if knobs.policy == "redirect":
-        service.missing = Redirect(knobs.redirect_url)
+        service.missing = Redirect(knobs.redirect_url, name)
     if knobs.policy != "fetch":
         return
     loop = asyncio.get_running_loop()

@@ -38,13 +38,17 @@ def test_by_default_it_is_not_found(tmp_path: Path) -> None:
 
 
 def test_a_redirect_keeps_path_token_and_query(tmp_path: Path) -> None:
-    """307 to the base; what is stored is served here; who has no token gets neither."""
+    """307 to the base; what is stored is served here; who has no token gets neither. The box's name
+    is added, and who comes back with it is not sent round again."""
     lines = ('policy = "redirect"', 'redirect_url = "http://origin.test:8080"')
     with appliance(tmp_path, *lines) as (box, oca):
         path = f"/a/77;URISigningPackage={box.token(77)}/seg-1.m4s?x=1"
         answer = oca.get(path, source=INSIDE)
         assert answer.status == 307
-        assert answer.fields["location"] == f"http://origin.test:8080{path}"
+        assert answer.fields["location"] == f"http://origin.test:8080{path}&not=a1"
+        assert oca.get(path + "&not=b2&not=a1", source=INSIDE).status == 404
+        other = oca.get(path + "&not=a12", source=INSIDE)
+        assert other.fields["location"].endswith("?x=1&not=a12&not=a1")
         assert answer.fields["cache-control"] == "no-store"
         held = f"/a/7;URISigningPackage={box.token(7)}/seg-1.m4s"
         assert oca.get(held, source=INSIDE).body == SMALL
