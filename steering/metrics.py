@@ -32,6 +32,9 @@ class Metrics:
         self._reports = Counter(
             "steering_reports_total", "Reports received", ["kind", "result"], registry=self.registry
         )
+        self.sessions = Counter(
+            "steering_sessions_total", "States that players sent", ["state"], registry=self.registry
+        )
         self.answer_s = Histogram(
             "steering_answer_seconds", "Time to answer", buckets=_BUCKETS_S, registry=self.registry
         )

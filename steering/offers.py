@@ -1,51 +1,89 @@
-"""What a player's manifest lists, and how it is put in order later: pathways, priorities. Pure."""
+"""What a player's manifest offers, and how later answers put it in order. Pure: clocks and chance
+are arguments.
+
+A manifest lists the chosen boxes and the origin. Later answers speak of those, and of boxes that
+hold the whole title and can therefore be cloned from a listed pathway by changing the host.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import urlencode
+
+from msgspec import UNSET
 
 from steering import dash, hls
 from steering.address import Client
+from steering.asked import Asked
+from steering.choose import Box
 from steering.decide import Decision, Question, decide
 from steering.engine import Engine, Moment
+from steering.order import Listing, clones, has_port, nearest, priorities, stay
 from steering.pathways import Pathway
+from steering.session import Seals, Session, Standing, digest_of
 from steering.titles import assets_by_name
 from wire.catalogue import AssetKind, Title
-from wire.errors import UnavailableError
+from wire.errors import PeerError, UnavailableError
 from wire.ids import ORIGIN_ID
-from wire.steer import ContentSteering, Reason
+from wire.pathways import SteeringManifest
 from wire.token import signed_folder
 
-# The order in which boxes that were passed over are named where a player needs a second choice.
-_BETTER_THAN_NONE = (Reason.OVER, Reason.LOAD, Reason.DRAINING, Reason.HEALTH)
-PRIORITIES_MIN = 2  # hls.js fails over on errors only when it knows at least two
+KEY_BITS = 64
+_SPREAD = 2**20  # chance comes in a session's key; this many steps of it are enough for a TTL
+
+
+class SessionOverError(PeerError):
+    """The session's URLs have expired with the tokens in them: the player stops asking (410)."""
+
+    status = 410
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """An answer to a player: the manifest, what it follows from, and how the state was."""
+
+    manifest: SteeringManifest
+    decision: Decision
+    standing: Standing
 
 
 class Offers:
     """Manifests and steering manifests from one engine."""
 
-    def __init__(self, engine: Engine) -> None:
-        """`engine` decides."""
-        self._engine = engine
+    def __init__(self, engine: Engine, seals: Seals) -> None:
+        """`engine` decides; `seals` keep what a session carries."""
+        self._engine, self._seals = engine, seals
 
-    def priorities(
-        self, client: Client, title: Title, listed: Sequence[str], reload_uri: str, now_s: float
-    ) -> tuple[ContentSteering, Decision]:
-        """The Content Steering manifest: only pathways that the player's manifest lists, so that
-        ids and priorities always intersect; never empty (RFC 8216bis, ETSI TS 103 998)."""
-        question = self._whole_title(client, title, frozenset(listed))
-        decision = decide(question, self._engine.view.snapshot(now_s), whole=True)
-        order = [box.id for box in decision.chosen]
-        if len(order) < PRIORITIES_MIN:
-            order += _second_choices(decision, order)
-        order += [name for name in listed if name == ORIGIN_ID and name not in order]
-        if not order:
-            order = list(listed)
-        body = ContentSteering(
-            ttl_s=self._engine.rules.ttl_s, priority=tuple(order), reload_uri=reload_uri
+    def steering(
+        self, client: Client, title: Title, asked: Asked, url: str, at: Moment, chance: int
+    ) -> Steered:
+        """The steering manifest; `url` is this surface without its query, `chance` KEY_BITS random
+        bits. Raises SessionOverError when the session's URLs are no longer good."""
+        standing, session = self._seals.read(asked.state, title.id, asked.listed, at.unix_s)
+        if standing is Standing.EXPIRED:
+            raise SessionOverError("this viewing's URLs have expired: load the manifest again")
+        snapshot = self._engine.view.snapshot(at.now_s)
+        among = decide(self._among(client, title, asked), snapshot, whole=True)
+        if session is None:
+            session = self._begun(title, among.home, asked.listed, None, at, chance)
+        listing = Listing(asked.listed, session.base)
+        boxes = [*among.chosen]
+        rank = {place.pathway: place.rank for place in among.places}
+        if self._clonable(session, title):
+            fresh = decide(self.question(client, title), snapshot)
+            rank |= {place.pathway: place.rank for place in fresh.places}
+            boxes = nearest(among, fresh, listing, lambda box: _may_clone(box, title, asked))
+        if session.home == among.home:
+            boxes = stay(boxes, asked.current, lambda name: rank[name])
+        made = clones(boxes, listing, with_port=asked.drops_ports is False)
+        body = SteeringManifest(
+            ttl_s=jittered(self._engine.rules.ttl_s, self._engine.rules.ttl_jitter, chance),
+            priority=priorities(boxes, among, listing),
+            reload_uri=steering_uri(url, session, self._seals),
+            clones=made or UNSET,
         )
-        return body, decision
+        return Steered(body, among, standing)
 
     def play(
         self,
@@ -54,11 +92,11 @@ class Offers:
         manifest: hls.Multivariant | dash.Manifest,
         steering_url: str,
         at: Moment,
+        chance: int,
     ) -> tuple[str, Decision]:
         """The origin's manifest with pathways and steering added. `steering_url` is the Content
         Steering surface without its query. Raises UnavailableError when nobody may serve."""
-        question = self._whole_title(client, title, None)
-        decision = decide(question, self._engine.view.snapshot(at.now_s))
+        decision = decide(self.question(client, title), self._engine.view.snapshot(at.now_s))
         self._engine.somebody(decision)
         pathways = self._pathways(title, decision, at)
         usable = manifest.usable(pathways)
@@ -67,11 +105,14 @@ class Offers:
                 "no appliance holds a playable set of this title now",
                 retry_after_s=self._engine.rules.retry_after_s,
             )
-        return manifest.render(usable, steering_uri(steering_url, title.id, usable)), decision
+        listed = tuple(way.id for way in usable)
+        base = next((way.id for way in reversed(usable) if _is_whole(way, title)), None)
+        session = self._begun(title, decision.home, listed, base, at, chance)
+        return manifest.render(usable, steering_uri(steering_url, session, self._seals)), decision
 
-    def _whole_title(self, client: Client, title: Title, only: frozenset[str] | None) -> Question:
-        """For a manifest a box should hold at least half of a title's pictures: on one with fewer
-        a player would be shut in a corner of the ladder."""
+    def question(self, client: Client, title: Title) -> Question:
+        """Who should serve a whole title. For a manifest a box should hold at least half of its
+        pictures: on one with fewer a player would be shut in a corner of the ladder."""
         videos = tuple(item.id for item in title.assets if item.kind is AssetKind.VIDEO)
         assets = videos or tuple(item.id for item in title.assets)
         return Question(
@@ -80,9 +121,46 @@ class Offers:
             assets=assets,
             want=self._engine.rules.pathways,
             held_min=max(1, (len(assets) + 1) // 2),
-            only=only,
             by_asset=False,
         )
+
+    def _among(self, client: Client, title: Title, asked: Asked) -> Question:
+        """As `question`, of the boxes that the player has already, and as many as it has."""
+        known = frozenset((*asked.listed, *([asked.current] if asked.current else [])))
+        whole = self.question(client, title)
+        return Question(
+            client=whole.client,
+            title=whole.title,
+            assets=whole.assets,
+            want=len(known),
+            held_min=whole.held_min,
+            only=known,
+            by_asset=False,
+        )
+
+    def _begun(
+        self,
+        title: Title,
+        home: str,
+        listed: Sequence[str],
+        base: str | None,
+        at: Moment,
+        chance: int,
+    ) -> Session:
+        return Session(
+            title=title.id,
+            listed=tuple(listed),
+            home=home,
+            key=chance,
+            assets=digest_of(item.id for item in title.assets),
+            begun_s=int(at.unix_s),
+            base=base,
+        )
+
+    def _clonable(self, session: Session, title: Title) -> bool:
+        """Whether there is a pathway to clone, of a manifest made of what the title is now."""
+        current = digest_of(item.id for item in title.assets)
+        return session.base is not None and session.assets == current
 
     def _pathways(self, title: Title, decision: Decision, at: Moment) -> list[Pathway]:
         """What the manifest needs to know of each chosen box: what it holds, and where."""
@@ -101,23 +179,31 @@ class Offers:
         ]
 
 
-def steering_uri(base: str, title: str, pathways: Sequence[Pathway]) -> str:
-    """Where a player asks again: it carries the title and the pathways that its manifest lists."""
-    return listed_uri(base, title, [pathway.id for pathway in pathways])
+def steering_uri(base: str, session: Session, seals: Seals) -> str:
+    """Where a player asks again: it carries the title, what its manifest lists, and the state."""
+    said = {
+        "title": session.title,
+        "pathways": ",".join(session.listed),
+        "state": seals.seal(session),
+    }
+    return f"{base}?{urlencode(said, safe=',')}"
 
 
-def listed_uri(base: str, title: str, listed: Sequence[str]) -> str:
-    """As `steering_uri`, from pathway ids."""
-    return f"{base}?{urlencode({'title': title, 'pathways': ','.join(listed)}, safe=',')}"
+def jittered(ttl_s: int, share: float, chance: int) -> int:
+    """A TTL moved by up to `share` of itself either way, so that a crowd that came at once does
+    not ask again at once; whole seconds, at least 1 (hls.js asks in a loop without one)."""
+    moved = 1 + share * (2 * (chance % _SPREAD) / _SPREAD - 1)
+    return max(1, round(ttl_s * moved))
 
 
-def _second_choices(decision: Decision, order: Sequence[str]) -> list[str]:
-    """Listed boxes that were passed over, least bad first; those without the content are none."""
-    passed = decision.passed_over()
-    found = [
-        name
-        for reason in _BETTER_THAN_NONE
-        for name, why in passed
-        if why is reason and name not in order
-    ]
-    return found[: PRIORITIES_MIN - len(order)]
+def _is_whole(way: Pathway, title: Title) -> bool:
+    return all(asset.name in way.folders for asset in title.assets)
+
+
+def _may_clone(box: Box, title: Title, asked: Asked) -> bool:
+    """Whether this player can use a box that its manifest does not list: the box holds all that
+    any pathway may list, and we know how the player reads HOST."""
+    readable = asked.drops_ports is not None or not has_port(box.base_url)
+    return readable and (
+        box.id == ORIGIN_ID or all(asset.id in box.holds for asset in title.assets)
+    )

@@ -5,22 +5,22 @@ An adapter over aiohttp: reads the request, asks `Offers`, writes the answer and
 
 from __future__ import annotations
 
-import re
+import random
 import time
 from typing import Protocol
 
 from aiohttp import web
 
 from steering import dash, hls
-from steering.api import TITLE, Api, now, one
+from steering.api import Api, now
+from steering.asked import Protocols, read_question
 from steering.engine import Engine
-from steering.offers import Offers, listed_uri
+from steering.metrics import Metrics
+from steering.offers import KEY_BITS, Offers
+from steering.session import Seals
 from wire.catalogue import Title
-from wire.errors import NotFoundError, PeerError, WireError
+from wire.errors import NotFoundError, PeerError
 from wire.web import json_response
-
-LISTED_MAX = 64  # pathways in one manifest; ours list the configured few and the origin
-_PATHWAY = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
 class GoneError(PeerError):
@@ -40,10 +40,18 @@ class ManifestSource(Protocol):
 class Playing:
     """The surfaces that players themselves ask."""
 
-    def __init__(self, api: Api, engine: Engine, manifests: ManifestSource) -> None:
-        """`api` knows whom a request is of, and keeps the records."""
+    def __init__(
+        self,
+        api: Api,
+        engine: Engine,
+        manifests: ManifestSource,
+        seals: Seals,
+        metrics: Metrics,
+    ) -> None:
+        """`api` knows whom a request is of, and keeps the records; `seals` those of sessions."""
         self._api, self._engine, self._manifests = api, engine, manifests
-        self._offers = Offers(engine)
+        self._offers = Offers(engine, seals)
+        self._sessions = metrics.sessions
 
     def add_to(self, app: web.Application) -> None:
         """Register the players' paths."""
@@ -52,23 +60,22 @@ class Playing:
         app.router.add_get("/v1/play/{name}", self.play)
 
     async def steering(self, request: web.Request) -> web.Response:
-        """GET /v1/steering/hls|dash?title=T&pathways=a,b → ContentSteering; raises WireError,
-        and GoneError when the title is no more."""
+        """GET /v1/steering/hls|dash?title=T&pathways=a,b&state=S → SteeringManifest; raises
+        WireError, GoneError when the title is no more, SessionOverError when its URLs are old."""
         begun_s = time.perf_counter()
         client = self._api.client(request)
-        title_id = one(request, "title") or ""
-        if not TITLE.match(title_id):
-            raise WireError("query", "title", "this is not the id of a title")
-        listed = _pathways(one(request, "pathways") or "")
+        protocol = Protocols(request.path.rpartition("/")[2])
+        asked = read_question(protocol, request.query)
         self._api.check_ready()
         try:
-            title = self._engine.titles.title(title_id)
+            title = self._engine.titles.title(asked.title)
         except NotFoundError as exc:
             raise GoneError(str(exc)) from exc
-        again = listed_uri(self._api.base(request) + request.path, title.id, listed)
-        body, decision = self._offers.priorities(client, title, listed, again, now().now_s)
-        self._api.record(request, decision, None, begun_s, order=body.priority)
-        return json_response(body)
+        url = self._api.base(request) + request.path
+        found = self._offers.steering(client, title, asked, url, now(), _chance())
+        self._sessions.labels(found.standing.value).inc()
+        self._api.record(request, found.decision, None, begun_s, order=found.manifest.priority)
+        return json_response(found.manifest)
 
     async def play(self, request: web.Request) -> web.Response:
         """GET /v1/play/TITLE.m3u8|.mpd → the manifest with pathways; raises NotFoundError,
@@ -83,7 +90,7 @@ class Playing:
         manifest = await self._manifests.get(title, dot + suffix)
         kind = "hls" if suffix == "m3u8" else "dash"
         url = f"{self._api.base(request)}/v1/steering/{kind}"
-        text, decision = self._offers.play(client, title, manifest, url, now())
+        text, decision = self._offers.play(client, title, manifest, url, now(), _chance())
         self._api.record(request, decision, None, begun_s)
         media_type = hls.MEDIA_TYPE if kind == "hls" else dash.MEDIA_TYPE
         return web.Response(
@@ -91,12 +98,5 @@ class Playing:
         )
 
 
-def _pathways(text: str) -> tuple[str, ...]:
-    """The pathways that the player's manifest lists."""
-    names = tuple(dict.fromkeys(name for name in text.split(",") if name))
-    if not names or len(names) > LISTED_MAX:
-        raise WireError("query", "pathways", f"1 to {LISTED_MAX} pathway ids are needed")
-    for name in names:
-        if not _PATHWAY.match(name):
-            raise WireError("query", "pathways", f"{name[:64]!r} is not a pathway id")
-    return names
+def _chance() -> int:
+    return random.getrandbits(KEY_BITS)

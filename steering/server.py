@@ -22,6 +22,7 @@ from steering.metrics import Metrics
 from steering.playing import Playing
 from steering.policy import check as check_policy
 from steering.redirect import Redirect
+from steering.session import PURPOSE, Seals
 from steering.snapshot import SnapshotStore
 from steering.tokens import TokenMint, TokenRules
 from steering.view import Silence, View
@@ -30,7 +31,7 @@ from wire.durable import why_not_writable
 from wire.errors import UnavailableError, WireError
 from wire.fleet import Fleet, read_fleet
 from wire.ids import ORIGIN_ID
-from wire.keys import SigningKey, parse_private_key
+from wire.keys import SigningKey, derived_secret, parse_private_key
 from wire.knobs import read_config
 from wire.listen import refuse_clash
 from wire.log import get
@@ -99,6 +100,8 @@ class Replica:
             TokenRules(config.tokens.issuer, config.tokens.bucket_s, config.tokens.life_s),
         )
         self.engine = Engine(self.view, tokens)
+        life_s = config.tokens.bucket_s + config.tokens.life_s
+        self.seals = Seals(derived_secret(loaded.key, PURPOSE), life_s)
         self.metrics = Metrics(self.engine)
         self.store = SnapshotStore(loaded.state, self.view)
         self.manifests = Manifests(
@@ -129,7 +132,7 @@ class Replica:
         )
         api = self._api(may_name_client=False)
         api.add_to(app)
-        Playing(api, self.engine, self.manifests).add_to(app)
+        self._playing(api).add_to(app)
         Redirect(api, self.engine).add_to(app)
         Intake(self.view, loaded.fleet.public_keys(), self.metrics).add_to(app)
         app.router.add_get("/healthz", healthz)
@@ -140,9 +143,12 @@ class Replica:
         app = web.Application(middlewares=[problems, operators_only])
         api = self._api(may_name_client=True)
         Admin(self.engine, api, self.metrics).add_to(app)
-        Playing(api, self.engine, self.manifests).add_to(app)
+        self._playing(api).add_to(app)
         Redirect(api, self.engine).add_to(app)
         return app
+
+    def _playing(self, api: Api) -> Playing:
+        return Playing(api, self.engine, self.manifests, self.seals, self.metrics)
 
     def _api(self, *, may_name_client: bool) -> Api:
         return Api(

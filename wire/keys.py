@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OctKey, OKPKey
 
@@ -97,6 +98,17 @@ def public_text(key: SigningKey) -> str:
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
     )
     return "es256:" + b64url(point)
+
+
+def derived_secret(key: SigningKey, purpose: bytes, length_bytes: int = 32) -> bytes:
+    """A secret of its own for one purpose, the same wherever the same key is (HKDF, RFC 5869)."""
+    private: Any = key.key.private_key
+    number = (
+        private.private_bytes_raw()
+        if isinstance(private, ed25519.Ed25519PrivateKey)
+        else private.private_numbers().private_value.to_bytes(32, "big")
+    )
+    return HKDF(hashes.SHA256(), length_bytes, salt=None, info=purpose).derive(number)
 
 
 def new_private_pem(alg: str = "ed25519") -> bytes:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.steering.replica import IN_A, IN_B, Replica, running
-from tests.steering.test_dash import NS
 from tests.steering.test_hls import Read, read
 from wire.catalogue import Title
 from wire.token import allows_uri, split_path, verify
@@ -30,16 +28,6 @@ async def mpd(replica: Replica, source: str = IN_A) -> ET.Element:
     assert status == 200, body
     assert headers["Content-Type"].startswith("application/dash+xml")
     return ET.fromstring(body)
-
-
-async def steer(replica: Replica, url: str, extra: str = "", source: str = IN_A) -> dict[str, Any]:
-    """What the steering URL of a manifest answers."""
-    path = url.removeprefix(replica.url) + extra
-    status, headers, _ = await replica.ask(path, source=source)
-    assert status == 200 and headers["Content-Type"].startswith("application/json")
-    answer: dict[str, Any] = (await replica.get(path, source=source))[1]
-    assert answer["VERSION"] == 1 and answer["TTL"] == 7
-    return answer
 
 
 async def report_all(replica: Replica) -> None:
@@ -65,70 +53,6 @@ async def test_hls_lists_pathways_in_rank_order_only_where_held_and_signed(tmp_p
             token = verify(package or "", replica.verify_keys, 0)
             assert allows_uri(token, plain) and token.home == "isp-a"
             assert not allows_uri(token, plain.replace("/a/", "/a/9"))
-
-
-async def test_hls_steering_follows_the_fleet_and_speaks_only_of_listed_pathways(
-    tmp_path: Path,
-) -> None:
-    """The box in front dies: priorities change; a box that came later is not named."""
-    async with running(tmp_path) as replica:
-        await report_all(replica)
-        found = await playlist(replica)
-        url = found.steering["SERVER-URI"]
-        answer = await steer(replica, url, "&_HLS_pathway=a1&_HLS_throughput=5000000")
-        assert answer["PATHWAY-PRIORITY"] == ["a1", "a2", "x1", "origin"] == found.pathways
-        await replica.send_drain("a1")
-        await replica.report("x2")
-        answer = await steer(replica, answer["RELOAD-URI"], '&_HLS_pathway="a1"')
-        assert answer["PATHWAY-PRIORITY"] == ["a2", "x1", "origin"]
-        listed = parse_qs(urlsplit(answer["RELOAD-URI"]).query)["pathways"][0].split(",")
-        assert set(answer["PATHWAY-PRIORITY"]) <= set(listed) == set(found.pathways)
-
-
-async def test_dash_has_service_locations_and_its_steering_intersects(tmp_path: Path) -> None:
-    """dash.js' quoted list and empty throughputs are accepted; ids are those of the MPD."""
-    async with running(tmp_path) as replica:
-        await report_all(replica)
-        root = await mpd(replica)
-        element = root.find(f"{NS}ContentSteering")
-        assert element is not None and element.get("defaultServiceLocation") == "a1"
-        places = [base.get("serviceLocation") for base in root.iter(f"{NS}BaseURL")]
-        assert places.count("a1") == 4 and places.count("a2") == 2 and places.count("origin") == 4
-        for extra in ('&_DASH_pathway="a1,a2"&_DASH_throughput=5000,', "&_DASH_pathway=%22%22", ""):
-            answer = await steer(replica, element.text or "", extra)
-            assert answer["PATHWAY-PRIORITY"] == ["a1", "a2", "x1", "origin"]
-            assert set(answer["PATHWAY-PRIORITY"]) <= set(places)
-
-
-async def test_steering_with_nobody_left_says_origin_and_410_when_the_title_is_gone(
-    tmp_path: Path,
-) -> None:
-    """A player is never left without a pathway; a title that is no more ends the asking."""
-    async with running(tmp_path) as replica:
-        await report_all(replica)
-        url = (await playlist(replica)).steering["SERVER-URI"]
-        for name in ("a1", "a2", "x1"):
-            await replica.send_drain(name)
-        assert (await steer(replica, url))["PATHWAY-PRIORITY"][0] == "origin"
-        assert (await playlist(replica)).pathways == ["origin"]
-        replica.backstage.titles = replica.backstage.titles[1:]
-        path = url.removeprefix(replica.url)
-        await replica.until(path, lambda status, _: status == 410)
-        assert (await replica.get(path))[1]["status"] == 410
-        assert (await replica.get("/v1/play/film.m3u8"))[0] == 404
-
-
-async def test_player_always_knows_two_pathways(tmp_path: Path) -> None:
-    """hls.js fails over on errors only when it was told of at least two."""
-    async with running(tmp_path) as replica:
-        await replica.report("a1")
-        base = f"{replica.url}/v1/steering/hls?title=film&pathways="
-        assert (await steer(replica, base + "a1,origin"))["PATHWAY-PRIORITY"] == ["a1", "origin"]
-        assert (await steer(replica, base + "a1,b1"))["PATHWAY-PRIORITY"] == ["a1"]
-        await replica.report("b1")
-        await replica.send_drain("x1")
-        answer = await steer(replica, base + "a1,origin,unknown-box")
-        assert answer["PATHWAY-PRIORITY"] == ["a1", "origin"]
 
 
 @pytest.mark.parametrize("suffix", ["m3u8", "mpd"])
