@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from steering.address import Client
 from steering.decide import Decision, Question, decide, explanation
 from steering.policy import Policy
-from steering.titles import TitleTable, assets_by_name, empty
+from steering.titles import TitleTable, empty
 from steering.tokens import TokenMint
 from steering.view import View
 from wire.catalogue import Title
@@ -60,8 +60,9 @@ class Engine:
         question = Question(client, title.id, assets, self.rules.pathways)
         decision = decide(question, self.view.snapshot(at.now_s))
         self.somebody(decision)
-        names = {number: name for name, number in assets_by_name(title).items()}
         token = self._token(title, assets, decision, at)
+        holders_of = decision.holders
+        names = {item.id: item.name for item in title.assets if item.id in holders_of}
         answer = SteerAnswer(
             title=title.id,
             home=decision.home,
@@ -73,7 +74,7 @@ class Engine:
                     name=names.get(asset, ""),
                     urls={box.id: signed_folder(box.base_url, asset, token) for box in holders},
                 )
-                for asset, holders in decision.holders.items()
+                for asset, holders in holders_of.items()
             ),
             stale=decision.stale,
         )

@@ -6,15 +6,18 @@ A token says nothing about a person, so one serves every session of a title with
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import xxhash
 
-from wire.catalogue import Title
+from wire.catalogue import Title, TitleAsset
 from wire.errors import UnavailableError
 from wire.keys import SigningKey
 from wire.token import PATTERN_CHARS_MAX, Token, mint, scope_of
+
+_What = tuple[str, str, int]
+"""Title, home site, time bucket; for our own fetches no title, and the manifest's number."""
 
 CACHE_MAX = 50_000  # ~600 bytes each: 30 MB holds the hour's titles of every home site
 
@@ -35,7 +38,7 @@ class TokenMint:
     def __init__(self, key: SigningKey, rules: TokenRules) -> None:
         """`key.kid` must be known to the appliances (`token_keys`)."""
         self._key, self._rules = key, rules
-        self._made: OrderedDict[tuple[str, str, int, int], str] = OrderedDict()
+        self._made: OrderedDict[_What, tuple[Sequence[TitleAsset | int], str]] = OrderedDict()
         self.signed = 0
 
     def for_title(self, title: Title, home: str, now_s: float) -> str:
@@ -43,39 +46,41 @@ class TokenMint:
 
         Raises UnavailableError for a title of so many assets that appliances would not read it.
         """
-        ids = [asset.id for asset in title.assets]
-        return self._cached((title.id, home, max(ids, default=0)), ids, now_s)
+        what = (title.id, home, int(now_s // self._rules.bucket_s))
+        made = self._made.get(what)
+        # A catalogue that is polled again brings the same title as another object.
+        if made is not None and (made[0] is title.assets or made[0] == title.assets):
+            return made[1]
+        return self._keep(what, title.assets, [asset.id for asset in title.assets])
 
     def for_manifest(self, asset: int, now_s: float) -> str:
         """Steering's own token, to fetch a title's manifests from the origin."""
-        return self._cached(("", "", asset), [asset], now_s)
+        what = ("", str(asset), int(now_s // self._rules.bucket_s))
+        made = self._made.get(what)
+        return made[1] if made is not None else self._keep(what, (asset,), (asset,))
 
-    def _cached(self, what: tuple[str, str, int], assets: Iterable[int], now_s: float) -> str:
-        bucket = int(now_s // self._rules.bucket_s)
-        key = (*what, bucket)
-        made = self._made.get(key)
-        if made is None:
-            made = self._mint(what, assets, bucket)
-            self._made[key] = made
-            if len(self._made) > CACHE_MAX:
-                self._made.popitem(last=False)
-        return made
+    def _keep(self, what: _What, assets: Sequence[TitleAsset | int], numbers: Sequence[int]) -> str:
+        token = self._mint(what, numbers)
+        self._made[what] = assets, token
+        if len(self._made) > CACHE_MAX:
+            self._made.popitem(last=False)
+        return token
 
-    def _mint(self, what: tuple[str, str, int], assets: Iterable[int], bucket: int) -> str:
+    def _mint(self, what: _What, assets: Sequence[int]) -> str:
         """A token of one bucket: it outlives the bucket's end by the whole life of a session."""
+        title, home, bucket = what
         begin_s = bucket * self._rules.bucket_s
-        _, home, _ = what
         scope = scope_of(assets)
         if len(scope) > PATTERN_CHARS_MAX:
-            raise UnavailableError(f"the title of asset {what[2]} has too many assets for a token")
+            raise UnavailableError(f"the title of asset {max(assets)} has too many for a token")
         self.signed += 1
         token = Token(
             iss=self._rules.issuer,
             iat=begin_s,
             exp=begin_s + self._rules.bucket_s + self._rules.life_s,
-            jti=f"{bucket:x}-{xxhash.xxh3_64_hexdigest(repr(what).encode())}",
+            jti=f"{bucket:x}-{xxhash.xxh3_64_hexdigest(f'{title} {home} {scope}'.encode())}",
             cdniuc=scope,
-            home=home,
-            sub="" if what[0] else self._rules.issuer,
+            home=home if title else "",
+            sub="" if title else self._rules.issuer,
         )
         return mint(token, self._key)

@@ -7,19 +7,29 @@ An appliance speaks only for itself: `iss` is its id, and its public key is in t
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from joserfc import jws
-from joserfc.errors import JoseError
+import msgspec
 
 from wire.errors import AuthError
+from wire.jose import JwsError, UnknownKeyError, proven, sign
 from wire.keys import SigningKey, VerifyKey, b64url
 
 LIFE_S = 60  # long enough for a slow upload, short enough to be worthless when stolen
 CLOCK_SKEW_S = 5
 BEARER = "Bearer "
+
+
+class WrongTimeError(AuthError):
+    """`appliance` signed this, for another time: a clock is wrong, or somebody repeats it."""
+
+    def __init__(self, appliance: str, ahead_s: float) -> None:
+        """`ahead_s`: how far from now it was signed, in the future when positive."""
+        self.appliance = appliance
+        super().__init__(
+            f"the signature is not valid at this time ({ahead_s:+.0f} s): compare the clocks (NTP)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +49,7 @@ def bearer(key: SigningKey, audience: str, now_s: float, body: bytes = b"") -> s
         "exp": int(now_s) + LIFE_S,
         "sha256": _digest(body),
     }
-    header = {"alg": key.alg, "kid": key.kid, "typ": "JWT"}
-    payload = json.dumps(claims, separators=(",", ":")).encode()
-    return BEARER + jws.serialize_compact(header, payload, key.key, algorithms=[key.alg])
+    return BEARER + sign(msgspec.json.encode(claims), key)
 
 
 def authenticate(
@@ -56,9 +64,10 @@ def authenticate(
 
 def check_before_body(
     header: str, keys: Mapping[str, VerifyKey], audience: str, now_s: float
-) -> None:
-    """Raise AuthError, as `authenticate` will, before a large body is read for a stranger."""
-    _proven(header, keys, audience, now_s)
+) -> Caller:
+    """Who says so, before a large body is read for a stranger; raises AuthError as `authenticate`
+    will."""
+    return _proven(header, keys, audience, now_s)[0]
 
 
 def _proven(
@@ -75,7 +84,7 @@ def _proven(
     if not isinstance(exp, int | float) or not isinstance(iat, int | float):
         raise AuthError("the signature carries no times")
     if not iat - CLOCK_SKEW_S <= now_s <= exp + CLOCK_SKEW_S:  # false for a NaN as well
-        raise AuthError("the signature is not valid at this time: compare the clocks (NTP)")
+        raise WrongTimeError(str(claims["iss"]), iat - now_s)
     if not exp - iat <= LIFE_S:
         raise AuthError(f"the signature lives longer than {LIFE_S} s")
     return Caller(str(claims["iss"]), float(exp)), claims.get("sha256")
@@ -83,13 +92,11 @@ def _proven(
 
 def _claims(text: str, keys: Mapping[str, VerifyKey]) -> dict[str, object]:
     try:
-        kid = str(jws.extract_compact(text.encode()).headers().get("kid", ""))
-        key = keys.get(kid)
-        if key is None:
-            raise AuthError(f"nobody here knows the appliance {kid[:64]!r}")
-        payload = jws.deserialize_compact(text, key.key, algorithms=[key.alg]).payload
-        claims = json.loads(payload)
-    except (JoseError, ValueError, TypeError, KeyError, RecursionError) as exc:
+        kid, payload = proven(text, keys)
+        claims = msgspec.json.decode(payload)
+    except UnknownKeyError as exc:
+        raise AuthError(f"nobody here knows the appliance {str(exc)[:64]!r}") from exc
+    except (JwsError, msgspec.DecodeError, ValueError, RecursionError) as exc:
         raise AuthError("the signature does not hold") from exc
     if not isinstance(claims, dict) or claims.get("iss") != kid:
         raise AuthError("an appliance speaks only for itself")

@@ -23,6 +23,7 @@ from joserfc.errors import JoseError
 from wire.codec import encode
 from wire.errors import ForbiddenError, WireError
 from wire.ids import HomeId
+from wire.jose import sign
 from wire.keys import SigningKey, VerifyKey, b64url, unb64url
 from wire.tokenclient import ClientError, ClientKey, Network, network_of
 from wire.tokenpattern import PATTERN_CHARS_MAX, PatternError, pattern
@@ -149,7 +150,7 @@ def hash_scope(uri: str) -> str:
 
 def mint(token: Token, key: SigningKey) -> str:
     """The signed JWT of these claims."""
-    return _sign(encode(token), key)
+    return sign(encode(token), key)
 
 
 def renewed(proven: Proven, key: VerifyKey, now_s: float) -> str:
@@ -160,7 +161,7 @@ def renewed(proven: Proven, key: VerifyKey, now_s: float) -> str:
     claims = {**proven.claims, "exp": int(now_s + (proven.token.cdniets or 0))}
     if "iat" in claims:
         claims["iat"] = int(now_s)
-    return _sign(msgspec.json.encode(claims), SigningKey(key.alg, key.key, proven.kid))
+    return sign(msgspec.json.encode(claims), SigningKey(key.alg, key.key, proven.kid))
 
 
 def verify(text: str, keys: Mapping[str, VerifyKey], now_s: float) -> Token:
@@ -225,11 +226,6 @@ def scope(cdniuc: str) -> Callable[[str], bool]:
         return b64url(made) == digest
 
     return covers
-
-
-def _sign(payload: bytes, key: SigningKey) -> str:
-    header = {"alg": key.alg, "kid": key.kid, "typ": "JWT"}
-    return jws.serialize_compact(header, payload, key.key, algorithms=[key.alg])
 
 
 def _check_claims(token: Token, claims: dict[str, Any], kid: str, policy: Policy) -> None:

@@ -6,6 +6,7 @@ An adapter over aiohttp's server, shared so that every service answers errors th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,6 +25,7 @@ from wire.problem import PROBLEM_TYPE, Problem, problem_of
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+BACKLOG = 1024  # connections that wait for a busy loop; the kernel turns away what is more
 SHUTDOWN_S = 5.0  # control answers are short; whoever is still writing after this is gone
 UNPROVEN_BYTES_MAX = 64 * 1024  # what is read of a stranger's body, whose signature covers it
 _log = get("web")
@@ -118,10 +120,17 @@ def listen_address(text: str, what: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-async def serve_until_stopped(listeners: Mapping[str, web.Application]) -> None:
+Front = Callable[[Callable[[], asyncio.Protocol]], asyncio.Protocol]
+"""Makes the protocol of a new connection, given what makes aiohttp's."""
+
+
+async def serve_until_stopped(
+    listeners: Mapping[str, web.Application], fronts: Mapping[str, Front] = {}
+) -> None:
     """Start → serve → drain → stop: each `HOST:PORT` with its application, until SIGTERM/SIGINT.
 
-    systemd is told, and its watchdog fed while the loop turns.
+    `fronts`: protocols that stand before the application of a listener, and may hand a connection
+    on to it. systemd is told, and its watchdog fed while the loop turns.
     """
     told = notifier()
     feeding = asyncio.create_task(told.feed())
@@ -129,23 +138,30 @@ async def serve_until_stopped(listeners: Mapping[str, web.Application]) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    runners: list[web.AppRunner] = []
-    try:
+    async with contextlib.AsyncExitStack() as running:
+        running.callback(feeding.cancel)
         for address, app in listeners.items():
-            host, port = listen_address(address, "listen")
-            # A compressed body would be unpacked, a thousandfold, before anybody asked whose it is.
-            runner = web.AppRunner(
-                app, access_log=None, shutdown_timeout=SHUTDOWN_S, auto_decompress=False
-            )
-            runners.append(runner)
-            await runner.setup()
-            await web.TCPSite(runner, host, port, reuse_address=True).start()
+            await _listen(running, address, app, fronts.get(address))
             _log.info("listening", address=address)
         told.ready("serving")
         await stop.wait()
         _log.info("stopping")
         told.stopping("stopping", 2 * SHUTDOWN_S)
-    finally:
-        feeding.cancel()
-        for runner in runners:
-            await runner.cleanup()
+
+
+async def _listen(
+    running: contextlib.AsyncExitStack, address: str, app: web.Application, front: Front | None
+) -> None:
+    host, port = listen_address(address, "listen")
+    # A compressed body would be unpacked, a thousandfold, before anybody asked whose it is.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, auto_decompress=False)
+    running.push_async_callback(runner.cleanup)
+    await runner.setup()
+    server = runner.server
+    if front is None or server is None:
+        await web.TCPSite(runner, host, port, reuse_address=True, backlog=BACKLOG).start()
+        return
+    listening = await asyncio.get_running_loop().create_server(
+        lambda: front(server), host, port, reuse_address=True, backlog=BACKLOG
+    )
+    running.callback(listening.close)
