@@ -228,6 +228,7 @@ def _idle(desk: Desk, server: Server) -> Reading:
 
 def _storm(desk: Desk, server: Server) -> Reading:
     """Hot files at a steady rate, without and with clients that drain the disk."""
+    _open_loop(desk, server, HOT_CLIENTS, HOT_RATE_EACH)  # its files opened, its tokens checked
     quiet = _open_loop(desk, server, HOT_CLIENTS, HOT_RATE_EACH)
     requests = desk.requests(server.peer, "4m")
     files = desk.tree.work / "requests" / "cold-files.txt"
@@ -262,6 +263,7 @@ def _file_of(desk: Desk, request: str) -> Path:
 
 def _slow(desk: Desk, server: Server) -> Reading:
     """2,000 clients that take 100 kB/s each, and what they do to others and to memory."""
+    _open_loop(desk, server, OTHER_CLIENTS, OTHER_RATE_EACH)  # its files opened, its tokens checked
     quiet = _open_loop(desk, server, OTHER_CLIENTS, OTHER_RATE_EACH)
     before, in_use = own_memory_bytes(server.pids()), memory_in_use_bytes()
     path = desk.path(server.peer, desk.tree.film, FILM)

@@ -1,16 +1,15 @@
 """Open cold files and read cold spans in threads, so that the loop never waits for a disk.
 
-An adapter. What is opened is put on the shelf by the loop, whoever still wants it. A span is read
-into a buffer that nobody looks at: what counts is that it is in the page cache afterwards, from
-where the loop sends it. So a thread never touches a socket, and a connection that ends meanwhile
-leaves nothing behind but a read.
+An adapter. What is opened is put on the shelf by the loop, whoever still wants it. A span is sent
+to /dev/null, which waits for the disk and copies nothing: what counts is that it is in the page
+cache afterwards, from where the loop sends it. So a thread never touches a viewer's socket, and a
+connection that ends meanwhile leaves nothing behind but a read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
     from oca.files import Entry
 
 THREADS_MAX = 32
-"""Reads at once: several disks with a queue each. A thread costs ~50 kB and READ_BYTES."""
-
-READ_BYTES = 256 * 1024
+"""Reads at once: several disks with a queue each. A thread costs ~50 kB."""
 
 Warm = Callable[[int, OSError | None], None]
 """Told the end of what was read, and why it could not be."""
@@ -42,7 +39,7 @@ class Disk:
         """`loop` is where answers are told."""
         self._loop = loop
         self._threads = ThreadPoolExecutor(THREADS_MAX, "disk")
-        self._local = threading.local()
+        self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self._opening: dict[bytes, list[Opened]] = {}
 
     def open(self, cold: Cold, tell: Opened) -> None:
@@ -79,12 +76,9 @@ class Disk:
             self._loop.call_soon_threadsafe(self._tell, entry, span, fault, tell)
 
     def _read(self, fd: int, offset: int, length: int) -> None:
-        buffer = getattr(self._local, "buffer", None)
-        if buffer is None:
-            buffer = self._local.buffer = memoryview(bytearray(READ_BYTES))
         end = offset + length
         while offset < end:
-            count = os.preadv(fd, (buffer[: end - offset],), offset)
+            count = os.sendfile(self._null, fd, offset, end - offset)
             if not count:
                 return  # shorter than it was: sending it will say so
             offset += count

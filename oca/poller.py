@@ -20,6 +20,9 @@ from typing import Any
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 BATCH_MAX = 256  # events taken at once; then asyncio's own callbacks have their turn
+BULK_TURN_S = 0.0001
+"""Answers under way are gone on with for so long, then it is looked whether somebody asked: a new
+request waits for one turn of sending, not for one of every large answer."""
 
 Direct = Callable[[int], None]
 """Called with the epoll events of its descriptor; must not raise."""
@@ -33,6 +36,7 @@ class Poller(selectors.BaseSelector):
         self._epoll = select.epoll()
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._direct: dict[int, Direct] = {}
+        self._bulk: dict[int, int] = {}  # descriptors that take more of an answer, first come first
         self.now_s = time.monotonic()
         """When the present batch of events was taken (monotonic)."""
 
@@ -50,6 +54,7 @@ class Poller(selectors.BaseSelector):
     def unwatch(self, fd: int) -> None:
         """No more calls; an event of the present batch that is still to come is dropped."""
         if self._direct.pop(fd, None) is not None:
+            self._bulk.pop(fd, None)
             self._epoll.unregister(fd)
 
     # --- asyncio's side --------------------------------------------------------------------------
@@ -82,10 +87,11 @@ class Poller(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait, call the direct watchers, and report the rest."""
+        bulk = self._bulk
         wait_s = -1.0 if timeout is None else max(0.0, math.ceil(timeout * 1e3) * 1e-3)
         ready: list[tuple[selectors.SelectorKey, int]] = []
         try:
-            events = self._epoll.poll(wait_s, BATCH_MAX)
+            events = self._epoll.poll(0.0 if bulk else wait_s, BATCH_MAX)
         except InterruptedError:
             return ready
         self.now_s = time.monotonic()
@@ -93,11 +99,26 @@ class Poller(selectors.BaseSelector):
         for fd, event in events:
             call = direct.get(fd)
             if call is not None:
-                call(event)
+                if event == WRITE:
+                    bulk[fd] = WRITE
+                else:
+                    call(event)
             elif fd in self._keys:
                 key = self._keys[fd]
                 ready.append((key, _selector_events(event) & key.events))
+        if bulk:
+            self._go_on(self.now_s + BULK_TURN_S)
         return ready
+
+    def _go_on(self, until_s: float) -> None:
+        """Some of the answers under way, in the order in which their peers took the last piece."""
+        bulk, direct = self._bulk, self._direct
+        while bulk:
+            fd = next(iter(bulk))
+            del bulk[fd]
+            direct[fd](WRITE)
+            if time.monotonic() >= until_s:
+                return
 
     def close(self) -> None:
         """Close the epoll; what was watched stays open."""

@@ -199,7 +199,7 @@ async def _serve(
         name=config.id if config is not None else "oca",
         ring=_ring(post) if config is not None else None,
     )
-    _settle()
+    _settle(limits)
     server.start()
     _beat(post.beat_fd, loop)
     await stop.wait()
@@ -266,11 +266,17 @@ def _reload(config: Config | None, run_dir: Path, service: Service) -> None:
         _log.error("the agent's rules cannot be read, the old ones stay", why=str(exc))
 
 
-def _settle() -> None:
-    """All descriptors the system allows; and the collector leaves alone what lives for ever."""
+def _settle(limits: Limits) -> None:
+    """All descriptors the system allows; and the collector leaves alone what lives for ever.
+
+    The kernel's table of descriptors doubles when it is full, and in a process with threads each
+    time waits for all processors (synchronize_rcu, 10 to 20 ms): so it gets its size at once.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    most = min(hard, limits.connections + limits.open_files)
+    os.close(fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, most - 1))
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import re
 import shutil
 import signal
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from oca.config import Limits
 from oca.metrics import totals
 from oca.reasons import CONNECTIONS_OPEN
 from tests.oca.running import Oca, children_of, read_answer, serving, stop_group, wait_until
@@ -230,6 +232,18 @@ def asks_once(oca: Oca) -> dict[str, str]:
     with oca.connect() as sock:
         sock.sendall(b"GET /a/7/x HTTP/1.1\r\nHost: h\r\n\r\n")
         return read_answer(sock.makefile("rb")).fields
+
+
+def test_a_worker_has_room_for_its_descriptors_from_the_start(folder: Path, tmp_path: Path) -> None:
+    """The kernel's table does not grow under load, which would stop the worker for 20 ms each time."""
+    with serving(
+        tmp_path, "--root", str(folder), "--listen", "127.0.0.1:0", "--workers", "1"
+    ) as oca:
+        (worker,) = children_of(oca.pid)
+        status = Path(f"/proc/{worker}/status").read_text()
+        slots = int(status.partition("FDSize:")[2].split()[0])
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        assert slots >= min(hard, Limits().connections + Limits().open_files)
 
 
 def test_a_worker_that_hangs_is_replaced(folder: Path, tmp_path: Path) -> None:
