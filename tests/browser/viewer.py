@@ -1,11 +1,13 @@
-"""A person watching in Chromium: opens a player's page, notes what was asked from whom, when."""
+"""People watching in Chromium: they open players' pages and note who was asked what, and when."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from aiohttp import web
-from playwright.async_api import Page, Response, async_playwright
+from playwright.async_api import Error, Page, Request, Response, async_playwright
 
 PAGES = Path(__file__).parent / "pages"
 PLAYERS = Path(__file__).parents[2] / "deploy" / "demo" / "players" / "node_modules"
@@ -26,13 +28,18 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
 )
 
 
 @dataclass(frozen=True)
 class Got:
-    """One answer that the player received: monotonic seconds, status, host and path."""
+    """One answer that the player received: monotonic seconds of question and answer, status, host
+    and path."""
 
+    asked_s: float
     at_s: float
     status: int
     host: str
@@ -43,16 +50,50 @@ class Got:
         return self.path.endswith(".m4s") and self.status in (200, 206)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What steering told a player: when (monotonic seconds), at which URL, and what."""
+
+    at_s: float
+    url: str
+    text: str
+
+    @property
+    def priorities(self) -> list[str]:
+        """The pathways of a steering manifest, best first; none in any other answer."""
+        if "/v1/steering/" not in self.url:
+            return []
+        found: list[str] = json.loads(self.text)["PATHWAY-PRIORITY"]
+        return found
+
+
 @dataclass
 class Viewer:
     """One open page: everything it got so far, and where its film is."""
 
+    name: str
     page: Page
     got: list[Got] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    begun: dict[Request, float] = field(default_factory=dict)
+    reading: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def note(self, response: Response) -> None:
-        parts = urlsplit(response.url)
-        self.got.append(Got(time.monotonic(), response.status, parts.hostname or "", parts.path))
+    def listen(self) -> None:
+        """Note what the page asks and gets from now on."""
+        self.page.on("request", lambda request: self.begun.update({request: time.monotonic()}))
+        self.page.on("response", self._note)
+
+    def _note(self, response: Response) -> None:
+        now_s, parts = time.monotonic(), urlsplit(response.url)
+        asked_s = self.begun.pop(response.request, now_s)
+        host, path = parts.hostname or "", parts.path
+        self.got.append(Got(asked_s, now_s, response.status, host, path))
+        if path.startswith("/v1/") and response.status == 200:
+            self.reading.add(asyncio.create_task(self._read(response, now_s)))
+
+    async def _read(self, response: Response, at_s: float) -> None:
+        with contextlib.suppress(Error):  # the page may be gone
+            self.told.append(Told(at_s, response.url, await response.text()))
 
     async def position_s(self) -> float:
         """Where the film is."""
@@ -63,24 +104,13 @@ class Viewer:
         found: list[str] = await self.page.evaluate("window.errors")
         return found
 
-    async def watch_until(self, position_s: float, within_s: float) -> None:
-        """Wait until the film has come to `position_s`; an AssertionError tells where it stuck."""
-        deadline = time.monotonic() + within_s
-        while (at_s := await self.position_s()) < position_s:
-            if time.monotonic() > deadline:
-                raise AssertionError(
-                    f"the film stands at {at_s:.1f} s, not at {position_s} s; "
-                    f"errors: {await self.errors()}; last: {self.got[-8:]}"
-                )
-            await asyncio.sleep(0.2)
-
     def segment_hosts(self, since_s: float = 0.0) -> list[str]:
         """Which host served each segment since a moment (monotonic seconds), in order."""
-        return [got.host for got in self.got if got.is_segment and got.at_s >= since_s]
+        return [got.host for got in self.got if got.is_segment and got.asked_s >= since_s]
 
     def asked(self, path_part: str, since_s: float = 0.0) -> list[Got]:
         """The answers whose path contains `path_part`."""
-        return [got for got in self.got if path_part in got.path and got.at_s >= since_s]
+        return [got for got in self.got if path_part in got.path and got.asked_s >= since_s]
 
 
 def chromium_path() -> str:
@@ -110,16 +140,21 @@ async def pages(host: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def watching(page_url: str, film_url: str) -> AsyncIterator[Viewer]:
-    """A browser that has opened the player's page on a film."""
+async def audience(urls: Mapping[str, tuple[str, str]]) -> AsyncIterator[list[Viewer]]:
+    """One browser in which each viewer (by name) has a profile of its own, and has opened a
+    player's page on a film: (page's URL, film's URL)."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=chromium_path(), args=list(FLAGS)
         )
         try:
-            viewer = Viewer(await browser.new_page())
-            viewer.page.on("response", viewer.note)
-            await viewer.page.goto(f"{page_url}?src={quote(film_url, safe='')}")
-            yield viewer
+            viewers = []
+            for name, (page_url, film_url) in urls.items():
+                context = await browser.new_context()
+                viewer = Viewer(name, await context.new_page())
+                viewer.listen()
+                await viewer.page.goto(f"{page_url}?src={quote(film_url, safe='')}")
+                viewers.append(viewer)
+            yield viewers
         finally:
             await browser.close()

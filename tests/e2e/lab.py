@@ -30,6 +30,7 @@ from wire.plan import open_plan
 from wire.steer import FleetState
 
 ORIGIN = "origin"
+ORIGIN_HOST = "127.10.1.9"
 HEARTBEAT_S = 1.0
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,6 +79,7 @@ class Lab:
     boxes: Sequence[Box]
     crew: Crew
     fill_settings: Mapping[str, Any] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.port = free_port("0.0.0.0")
@@ -85,7 +87,7 @@ class Lab:
         self.fill_admin = f"127.10.1.2:{free_port('0.0.0.0')}"
         self.steering = f"127.10.1.3:{free_port('0.0.0.0')}"
         self.admin = f"127.10.1.3:{free_port('0.0.0.0')}"
-        self.origin = Box(ORIGIN, ORIGIN, "127.10.1.9", 10**12)
+        self.origin = Box(ORIGIN, ORIGIN, ORIGIN_HOST, 10**12)
         self.public: dict[str, str] = {}
         self.lay_out()
 
@@ -160,7 +162,7 @@ class Lab:
             "admin": self.admin,
             "catalogue": {"url": f"http://{self.fill}", "poll_s": 0.5},
             "tokens": {"key_file": "keys/steering.pem", "kid": "steering"},
-            "policy": {"ttl_s": 3},
+            "policy": {"ttl_s": 3, **self.policy},
             "reports": {"heartbeat_s": HEARTBEAT_S},
             "snapshot_s": 0.5,
         }
@@ -192,6 +194,7 @@ class Lab:
             "listen": f"{box.host}:{self.port}",
             "workers": 1,
             "token_keys": {"steering": self.public["steering"]},
+            "access_log": {"file": f"{box.id}/access.log"},
             "agent": agent,
             "fill": {
                 "capacity_bytes": box.disk_bytes if box is not self.origin else 0,
