@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
-import aiohttp
 import click
 import uvloop
-from rich.console import Console
 from rich.table import Table
 
-from steering.server import Loaded, load, serve
+from steering.asking import ADMIN_URL, ask, console, load_or_say
+from steering.configcmd import config
+from steering.server import serve
 from wire import log
-from wire.codec import decode
-from wire.errors import OcaError
-from wire.problem import Problem
 from wire.steer import BoxState, Explanation, FleetState, SiteVerdict
-
-T = TypeVar("T")
-ADMIN_URL = "http://127.0.0.1:9481"
-ANSWER_S = 10.0
-PAGE_COLUMNS = 160
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _config = click.option(
@@ -48,11 +38,15 @@ def main() -> None:
     Check before a start:   steering check-config --config steering.toml
     Why is a client there:  steering explain --client 192.0.2.7 --title my-film
     How is the fleet:       steering fleet
+    Change fleet or policy: steering config publish steering.toml
 
     Players ask the public listener: GET /v1/steer?title=T (JSON), /v1/play/T.m3u8 and T.mpd
     (manifests with Content Steering). Appliances report to it, signed. `explain`, `fleet` and
     drain are on the admin listener, which is never public.
     """
+
+
+main.add_command(config)
 
 
 @main.command("serve")
@@ -62,7 +56,7 @@ def serve_command(path: Path) -> None:
 
     Refuses to start, with the reason, on a configuration that does not hold together.
     """
-    loaded = _load(path)
+    loaded = load_or_say(path)
     log.configure("steering", loaded.config.log_level)
     try:
         uvloop.run(serve(loaded))
@@ -78,7 +72,7 @@ def check_config(file: Path | None, config: Path | None) -> None:
     path = file or config
     if path is None or (file and config):
         raise click.UsageError("say which file: FILE or --config FILE")
-    loaded = _load(path)
+    loaded = load_or_say(path)
     boxes, sites = len(loaded.fleet.appliances), len(loaded.fleet.sites)
     click.echo(
         f"{path}: good. {boxes} appliances in {sites} sites; players on {loaded.config.listen}, "
@@ -99,7 +93,7 @@ def explain(client: str, asset: int | None, title: str | None, admin: str) -> No
     if (asset is None) == (title is None):
         raise click.UsageError("give either --asset or --title")
     query = {"client": client} | ({"asset": asset} if title is None else {"title": title})
-    found = _ask(Explanation, f"{admin}/v1/explain?{urlencode(query)}")
+    found = ask(Explanation, f"{admin}/v1/explain?{urlencode(query)}")
     _print_explanation(found)
 
 
@@ -107,57 +101,28 @@ def explain(client: str, asset: int | None, title: str | None, admin: str) -> No
 @_admin
 def fleet(admin: str) -> None:
     """Show what a running replica believes of every appliance."""
-    state = _ask(FleetState, f"{admin}/v1/fleet")
+    state = ask(FleetState, f"{admin}/v1/fleet")
     table = Table("appliance", "site", "state", "health", "admit", "silent", "assets", "routes")
     table.add_column("refused")
     for box in state.boxes:
         table.add_row(*_fleet_row(box))
-    console = _console()
-    console.print(table)
+    out = console()
+    out.print(table)
+    out.print(f"Generation {state.generation} of the configuration, policy {state.policy!r}.")
     if state.stale:
-        console.print("[bold]Most of the fleet is silent: silence is ignored.[/bold]")
-
-
-def _load(path: Path) -> Loaded:
-    try:
-        return load(path)
-    except OcaError as exc:
-        raise click.ClickException(str(exc)) from exc
-
-
-def _ask(kind: type[T], url: str) -> T:
-    """A typed answer of a running replica; what goes wrong is said in a sentence."""
-    status, body = asyncio.run(_get(url))
-    try:
-        if status != 200:
-            problem = decode(Problem, body, "answer")
-            raise click.ClickException(f"{problem.detail or problem.title} ({status})")
-        return decode(kind, body, "answer")
-    except OcaError as exc:
-        raise click.ClickException(f"{url} is not steering's admin listener: {exc}") from exc
-
-
-async def _get(url: str) -> tuple[int, bytes]:
-    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
-    try:
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
-            return answer.status, await answer.read()
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-        raise click.ClickException(
-            f"no answer from {url}: is `steering serve` running, and is --admin right? ({exc})"
-        ) from exc
+        out.print("[bold]Most of the fleet is silent: silence is ignored.[/bold]")
 
 
 def _print_explanation(found: Explanation) -> None:
     what = f"asset {found.asset} of {found.title}" if found.asset is not None else found.title
-    console = _console()
-    console.print(f"[bold]{found.client}[/bold] asks for {what}; home site: {found.home or '-'}")
+    out = console()
+    out.print(f"[bold]{found.client}[/bold] asks for {what}; home site: {found.home or '-'}")
     if found.stale:
-        console.print("[bold]Most of the fleet is silent: silence is ignored.[/bold]")
+        out.print("[bold]Most of the fleet is silent: silence is ignored.[/bold]")
     sites = Table("rank", "site", "kind", "ranked by", "outcome", title="Sites, nearest first")
     for site in found.sites:
         sites.add_row(str(site.rank), site.site, site.kind.value, site.why, _outcome(site))
-    console.print(sites)
+    out.print(sites)
     boxes = Table("appliance", "site", "score", "health", "admit", "outcome", title="Boxes")
     for site in found.sites:
         for box in site.boxes:
@@ -170,14 +135,9 @@ def _print_explanation(found: Explanation) -> None:
                 f"{box.admit:.2f}",
                 "[bold]chosen[/bold]" if box.chosen else reason,
             )
-    console.print(boxes)
+    out.print(boxes)
     order = " → ".join(place.pathway for place in found.chosen) or "nobody"
-    console.print(f"Answer: [bold]{order}[/bold], good for {found.ttl_s} s")
-
-
-def _console() -> Console:
-    """As wide as the terminal; wide enough for a whole row where there is none."""
-    return Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS)
+    out.print(f"Answer: [bold]{order}[/bold], good for {found.ttl_s} s")
 
 
 def _outcome(site: SiteVerdict) -> str:

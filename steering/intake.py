@@ -87,6 +87,10 @@ class Intake:
         app.router.add_put("/v1/inventory", self.inventory)
         app.router.add_put("/v1/routes", self.routes)
 
+    async def rebuild(self) -> None:
+        """Build the route table anew, as the fleet file changed who announces what."""
+        await self._tables.rebuild()
+
     async def heartbeat(self, request: web.Request) -> web.Response:
         """POST /v1/heartbeat: Heartbeat → HeartbeatReply; raises TooLargeError, AuthError,
         WireError, ForbiddenError, ConflictError."""

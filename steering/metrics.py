@@ -46,6 +46,9 @@ class Metrics:
         )
         self._titles = Gauge("steering_titles", "Titles known", registry=self.registry)
         self._routes = Gauge("steering_prefixes", "Prefixes in the table", registry=self.registry)
+        self._generation = Gauge(
+            "steering_config_generation", "Configuration that runs", registry=self.registry
+        )
         self._signed = Gauge("steering_tokens_signed", "Tokens signed", registry=self.registry)
 
     def decided(self, surface: str, decision: Decision) -> None:
@@ -68,6 +71,7 @@ class Metrics:
         for box in state.boxes:
             self._boxes.labels(box.state).inc()
         self._stale.set(state.stale)
+        self._generation.set(state.generation)
         self._titles.set(len(self._engine.titles.by_title))
         self._routes.set(view.prefixes)
         self._signed.set(self._engine.tokens.signed)

@@ -162,6 +162,18 @@ class BoxRecord:
         self.routes_at, self.dropped = saved.routes_at, dict(saved.dropped)
 
 
+def record_of(held: BoxRecord | None, spec: Appliance) -> BoxRecord:
+    """The record of a box as the fleet file now says it is: all that it reported is kept. May it
+    announce for other networks than before, it is asked for its routes again."""
+    if held is None:
+        return BoxRecord(spec)
+    if held.spec.origin_asns != spec.origin_asns:
+        held.routes, _ = sift(held.routes, spec)
+        held.routes_at = NEVER
+    held.spec = spec
+    return held
+
+
 def sift(routes: tuple[Route, ...], spec: Appliance) -> Sifted:
     """The routes a box may announce, and how many were dropped for which reason."""
     taken: list[Route] = []

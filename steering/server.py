@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 from aiohttp import web
@@ -14,76 +13,33 @@ from aiohttp import web
 from steering.admin import Admin, healthz, operators_only
 from steering.api import Api, cors
 from steering.catalogue import CataloguePoller, Manifests
-from steering.config import Config
+from steering.configapi import ConfigApi
+from steering.configuring import Configuring
 from steering.engine import Engine
-from steering.forwarded import Network, parse_proxies
+from steering.generations import Generations
 from steering.intake import Intake, counted
+from steering.loading import Loaded
 from steering.metrics import Metrics
 from steering.playing import Playing
-from steering.policy import check as check_policy
+from steering.policy import Policy
 from steering.redirect import Redirect
 from steering.session import PURPOSE, Seals
 from steering.snapshot import SnapshotStore
 from steering.tokens import TokenMint, TokenRules
 from steering.view import Silence, View
 from wire.auth import bearer
-from wire.durable import why_not_writable
-from wire.errors import UnavailableError, WireError
-from wire.fleet import Fleet, read_fleet
+from wire.errors import OcaError, UnavailableError
+from wire.fleet import Fleet
 from wire.ids import ORIGIN_ID
-from wire.keys import SigningKey, derived_secret, parse_private_key
-from wire.knobs import read_config
-from wire.listen import refuse_clash
+from wire.keys import derived_secret
 from wire.log import get
 from wire.token import signed_folder
-from wire.web import listen_address, problems, serve_until_stopped
+from wire.web import problems, serve_until_stopped
 
 FILL_AUDIENCE = "fill"
 """Whom the signed poll for titles is meant for; fill knows replicas by their key's `kid`."""
 
 _log = get("server")
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A configuration with every file it names, read and checked."""
-
-    config: Config
-    fleet: Fleet
-    key: SigningKey
-    proxies: tuple[Network, ...]
-    state: Path
-
-
-def load(path: Path) -> Loaded:
-    """Read a configuration and what it names; raises WireError naming file and field."""
-    config = read_config(Config, _bytes_of(path, "configuration"), str(path))
-    fleet_file, key_file = path.parent / config.fleet, path.parent / config.tokens.key_file
-    addresses = {
-        name: listen_address(address, f"{path}: {name}")
-        for name, address in (("listen", config.listen), ("admin", config.admin))
-    }
-    refuse_clash(addresses, str(path))
-    check_policy(config.policy, str(path))
-    why = why_not_writable(path.parent / config.state)
-    if why is not None:
-        raise WireError(str(path), "state", why)
-    return Loaded(
-        config=config,
-        fleet=read_fleet(_bytes_of(fleet_file, "fleet"), str(fleet_file)),
-        key=parse_private_key(
-            _bytes_of(key_file, "tokens.key_file"), config.tokens.kid, str(key_file)
-        ),
-        proxies=parse_proxies(config.proxies, str(path)),
-        state=path.parent / config.state,
-    )
-
-
-def _bytes_of(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        raise WireError(str(path), what, exc.strerror or "cannot be read") from exc
 
 
 class Replica:
@@ -94,7 +50,11 @@ class Replica:
         config = loaded.config
         loaded.state.mkdir(parents=True, exist_ok=True)
         silence = Silence(config.reports.heartbeat_s, config.reports.missed_max)
-        self.view = View(loaded.fleet, silence, config.policy)
+        self.configuring = Configuring(loaded, Generations(loaded.state / "generations"))
+        self.configuring.take_up = self._take_up
+        self.view = View(self.configuring.fleet, silence, self.configuring.policy)
+        self.view.generation = self.configuring.running.number
+        self._keys = dict(self.view.fleet.public_keys())
         tokens = TokenMint(
             loaded.key,
             TokenRules(config.tokens.issuer, config.tokens.bucket_s, config.tokens.life_s),
@@ -119,6 +79,7 @@ class Replica:
             self.manifests,
             lambda: bearer(loaded.key, FILL_AUDIENCE, time.time()),
         )
+        self._intake = Intake(self.view, self._keys, self.metrics)
         self._loaded = loaded
         self.store.load()
         self.poller.load()
@@ -134,7 +95,7 @@ class Replica:
         api.add_to(app)
         self._playing(api).add_to(app)
         Redirect(api, self.engine).add_to(app)
-        Intake(self.view, loaded.fleet.public_keys(), self.metrics).add_to(app)
+        self._intake.add_to(app)
         app.router.add_get("/healthz", healthz)
         return app
 
@@ -143,12 +104,37 @@ class Replica:
         app = web.Application(middlewares=[problems, operators_only])
         api = self._api(may_name_client=True)
         Admin(self.engine, api, self.metrics).add_to(app)
+        ConfigApi(self.configuring).add_to(app)
         self._playing(api).add_to(app)
         Redirect(api, self.engine).add_to(app)
         return app
 
     def _playing(self, api: Api) -> Playing:
         return Playing(api, self.engine, self.manifests, self.seals, self.metrics)
+
+    async def _take_up(self, generation: int, fleet: Fleet, policy: Policy) -> None:
+        """Another configuration, from the next answer on."""
+        keys = dict(fleet.public_keys())
+        self.view.generation = generation
+        moved = self.view.reconfigure(fleet, policy)
+        self._keys.clear()
+        self._keys.update(keys)
+        if moved:
+            await self._intake.rebuild()
+
+    def on_hangup(self) -> None:
+        """SIGHUP: take up the files; what is wrong with them is logged and changes nothing."""
+        self._reloading = asyncio.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        try:
+            found = await self.configuring.reload(by="SIGHUP")
+        except OcaError as exc:
+            _log.error("the configuration is refused, the old one runs on", why=str(exc))
+            return
+        if found.restart:
+            _log.warning("changed settings that only a restart takes up", names=found.restart)
+        _log.info("reloaded", generation=found.generation, changed=found.applied)
 
     def _api(self, *, may_name_client: bool) -> Api:
         return Api(
@@ -160,7 +146,7 @@ class Replica:
         )
 
     def _manifest_url(self, asset: int, name: str) -> str:
-        fleet = self._loaded.fleet
+        fleet = self.view.fleet
         origin = fleet.appliance(ORIGIN_ID)
         if origin is None:
             raise UnavailableError("the fleet has no origin to fetch manifests from")
@@ -180,6 +166,7 @@ async def serve(loaded: Loaded) -> None:
         ]
         for task in tasks:
             task.add_done_callback(_say_if_dead)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, replica.on_hangup)
         try:
             await serve_until_stopped(
                 {config.listen: replica.public(), config.admin: replica.admin()}

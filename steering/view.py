@@ -17,7 +17,7 @@ from steering.decide import Ranking, Snapshot
 from steering.frozen import FrozenBoxes, box_of
 from steering.locate import RouteTable
 from steering.policy import DEFAULT, Policy
-from steering.record import BoxRecord, SavedReports, Sifted
+from steering.record import BoxRecord, SavedReports, Sifted, record_of
 from steering.silence import Silence, SilenceWatch
 from wire.errors import ConflictError, NotFoundError, OcaError
 from wire.fleet import Appliance, Fleet, Wanted
@@ -51,19 +51,35 @@ class View:
 
     def __init__(self, fleet: Fleet, silence: Silence, policy: Policy = DEFAULT) -> None:
         """Knows every appliance of the fleet file, and nothing yet of any."""
-        self.fleet, self.silence, self.policy = fleet, silence, policy
-        self.epoch = ""
-        self.records = {box.id: BoxRecord(box) for box in fleet.appliances}
+        self.silence, self.epoch, self.generation = silence, "", 0
+        self.records: dict[str, BoxRecord] = {}
         self.fresh_reports: set[str] = set()
+        self._begin(fleet, policy, RouteTable())
+
+    def _begin(self, fleet: Fleet, policy: Policy, table: RouteTable) -> None:
+        """Everything that follows from fleet file and policy, made anew; records are kept."""
+        self.fleet, self.policy = fleet, policy
+        self.records = {
+            box.id: record_of(self.records.get(box.id), box) for box in fleet.appliances
+        }
         self._sites = {site.id: site for site in fleet.sites}
-        self._ranking = Ranking(RouteTable(), self._sites, policy)
+        self._ranking = Ranking(table, self._sites, policy)
         self._urls = {box.id: fleet.base_url(box) for box in fleet.appliances}
         self._watch = SilenceWatch(
-            silence.max_s, (name for name, record in self.records.items() if _counts(record.spec))
+            self.silence.max_s,
+            (name for name, record in self.records.items() if _counts(record.spec)),
         )
+        self._watch.restore(self._heard())
         self._frozen = FrozenBoxes(self.records, self._urls, policy)
         self._changed: set[str] = set(self.records)
         self._snapshot: Snapshot | None = None
+
+    def reconfigure(self, fleet: Fleet, policy: Policy) -> bool:
+        """Go on with another fleet file and policy; what boxes reported stays. Says whether the
+        route table must be built anew."""
+        before = [(record.spec.site, record.routes) for record in self.records.values()]
+        self._begin(fleet, policy, self._ranking.table)
+        return before != [(record.spec.site, record.routes) for record in self.records.values()]
 
     # -- what comes in ---------------------------------------------------------------------------
 
@@ -164,6 +180,8 @@ class View:
         stale = self.is_stale(now_s)
         return FleetState(
             epoch=self.epoch,
+            generation=self.generation,
+            policy=self.policy.name,
             stale=stale,
             boxes=tuple(self._box_state(record, now_s, stale) for record in self.records.values()),
         )
@@ -201,17 +219,16 @@ class View:
         for name, report in reports.items():
             if name in self.records:
                 self.records[name].load(report)
-        self._watch.restore(
-            {
-                name: record.heard_s
-                for name, record in self.records.items()
-                if record.heard_s is not None
-            }
-        )
+        self._watch.restore(self._heard())
         self._changed.update(self.records)
         self.set_table(RouteTable(self.announcements()))
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _heard(self) -> dict[str, float]:
+        """When each box that was ever heard was last heard."""
+        heard = ((name, record.heard_s) for name, record in self.records.items())
+        return {name: heard_s for name, heard_s in heard if heard_s is not None}
 
     def _record(self, appliance: str) -> BoxRecord:
         record = self.records.get(appliance)

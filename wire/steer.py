@@ -178,8 +178,10 @@ class BoxState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetState(msgspec.Struct, frozen=True, kw_only=True):
-    """Steering's view of the whole fleet."""
+    """Steering's view of the whole fleet, by which generation of the configuration."""
 
     epoch: str
     stale: bool
     boxes: tuple[BoxState, ...]
+    generation: Count = 0
+    policy: str = ""
