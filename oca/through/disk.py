@@ -44,6 +44,7 @@ class Meta(msgspec.Struct, frozen=True):
     lines: bytes
     date: str
     ranges: bool
+    whole_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class Flight:
 
     def _may_go_on(self) -> bool:
         version = self.version
-        return not version.alone and not version.fate and version.validators.is_strong
+        return not version.alone and not version.fate and version.is_joinable
 
     # --- asking ----------------------------------------------------------------------------------
 

@@ -163,7 +163,7 @@ class Hub:
         if not missing:
             return
         for first, last in runs(version.demand, version.has, reached):
-            if not version.validators.is_strong:
+            if not version.is_joinable:
                 self.end(version, "cannot be asked for in parts")
                 return
             if not version.ranges:
@@ -183,7 +183,9 @@ class Hub:
         version.flights.remove(flight)
         if status:
             _log.warning("fetch failed", key=version.key[:256], why=why)
-        if not version.flights and version.is_lame():
+        if version.alone and version.held:
+            self.end(version, "it did not come whole")
+        elif not version.flights and version.is_lame():
             self.end(version, "what is missing of it could not be joined to it")
         elif status:
             self._give_up(version, status, why)
@@ -234,7 +236,9 @@ class Hub:
         """A chunk is whole: it gets its name, or is gone with its last reader."""
         key = (version.name, number)
         stored = False
-        if not version.alone and not version.fate and self.region.admits(key):
+        if version.alone and version.whole_only and part.bytes and not version.fate:
+            self.evict(self.region.want(key, part.bytes))  # what it has not is not admitted below
+        if not version.fate and self.region.admits(key):
             stored = await self._store(version, number, part)
         del version.filling[number]
         if stored and self.region.admits(key) and not version.fate:
@@ -244,12 +248,24 @@ class Hub:
             if stored:
                 self._unlink(version, [number])
                 stored = False
+        if end and version.whole_only and version.alone and not version.fate:
+            await self._keep_whole(version)
         for link in version.watchers.pop(number):
             if isinstance(link, Link):
                 link.send(Done(version.name, number, part.bytes, stored, end))
         if stored:
             self._doubts.add(version.name, number, part.give_away())
         part.close()
+
+    async def _keep_whole(self, version: Version) -> None:
+        """What was for one client alone has come to its end, and is everybody's if all is held."""
+        known = self.book.know(version.key)
+        if known.version is not None or not version.size or len(version.held) < version.chunks:
+            return
+        write = partial(self.room.write_meta, meta_of(version))
+        version.persisted = await asyncio.get_running_loop().run_in_executor(self._names, write)
+        if version.persisted and known.version is None and len(version.held) == version.chunks:
+            version.alone, known.version, known.pass_until_s = False, version, 0.0
 
     def _on_bad(self, name: str, number: int, fault: OSError) -> None:
         """The disk did not take a stored chunk, and what it has instead nobody knows."""
@@ -261,7 +277,7 @@ class Hub:
 
     async def _store(self, version: Version, number: int, part: Part) -> bool:
         loop = asyncio.get_running_loop()
-        if not version.persisted:
+        if not version.persisted and not version.alone:
             version.persisted = True
             meta = meta_of(version)
             if not await loop.run_in_executor(self._names, self.room.write_meta, meta):
@@ -388,6 +404,8 @@ class Hub:
                 self._unlink(version, [number])
             self.evict(victims)
             victims.clear()
+        for version in [version for version in self.book.versions.values() if version.is_lame()]:
+            self.end(version, "not all of it survived")
         return count
 
 
@@ -402,6 +420,7 @@ def meta_of(version: Version) -> Meta:
         lines=version.lines,
         date=version.date,
         ranges=version.ranges,
+        whole_only=version.whole_only,
     )
 
 
@@ -417,5 +436,5 @@ def version_of(meta: Meta) -> Version:
         date=meta.date,
         ranges=meta.ranges,
     )
-    version.persisted = True
+    version.persisted, version.whole_only = True, meta.whole_only
     return version

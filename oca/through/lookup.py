@@ -32,6 +32,7 @@ from oca.through.verdict import (
     Unchanged,
     judge,
     lines_of,
+    worth_keeping,
 )
 from oca.through.versions import HUGE, PASS_S, Known, Short, Version
 
@@ -131,9 +132,9 @@ class Lookups:
         if isinstance(verdict, Body):
             if not verdict.why:
                 return self._on_body(known, asked, response, verdict, asked_s)
-            return self._on_passing(known, ask, asked, response, verdict.why)
+            return self._on_passing(known, ask, asked, response, asked_s, verdict.why)
         if isinstance(verdict, Passing):
-            return self._on_passing(known, ask, asked, response, verdict.why)
+            return self._on_passing(known, ask, asked, response, asked_s, verdict.why)
         if isinstance(verdict, Unchanged) and known.version is not None:
             self._renew(known.version, response, asked_s)
             self._found(known, known.version, "stale", 304, now_s)
@@ -243,7 +244,13 @@ class Lookups:
             waiting.link.send(Failed(waiting.ask.id, exc.status, exc.why))
 
     def _on_passing(
-        self, known: Known, ask: Ask, asked: Asked, response: Response, why: str
+        self,
+        known: Known,
+        ask: Ask,
+        asked: Asked,
+        response: Response,
+        asked_s: float,
+        why: str,
     ) -> bool:
         """Not to be shared: the first to ask gets it if it is what that one asked for."""
         if not asked.head:  # a HEAD may lack what a GET has: Content-Length
@@ -254,7 +261,7 @@ class Lookups:
         owned = False
         for w in self._waiting.pop(known.key, []):
             if w.ask is ask and not owned and asked.head == ask.head and not ask.range:
-                owned = self._hand_over(w, response)
+                owned = self._hand_over(w, response, asked_s)
             elif asked.head and not w.ask.head:
                 asyncio.get_running_loop().call_soon(self.ask, w.link, w.ask)
             else:
@@ -265,6 +272,7 @@ class Lookups:
         """Ask for one client alone, as that one did."""
         ask = waiting.ask
         extra = {"Range": ask.range} if ask.range else {}
+        asked_s = time.time()
         try:
             response = await self._hub.upstream.ask("HEAD" if ask.head else "GET", ask.key, extra)
         except UpstreamError as exc:
@@ -273,16 +281,21 @@ class Lookups:
         if response.status == 304 or response.status < 200:
             response.close()
             waiting.link.send(Failed(ask.id, 502, "not what was asked for"))
-        elif not self._hand_over(waiting, response):
+        elif not self._hand_over(waiting, response, asked_s):
             response.close()
 
-    def _hand_over(self, waiting: Waiting, response: Response) -> bool:
+    def _hand_over(self, waiting: Waiting, response: Response, asked_s: float) -> bool:
         """Give a response to one client; True when its body is being read."""
-        version = alone_from(waiting.ask.key, response)
+        version, ask = alone_from(waiting.ask.key, response), waiting.ask
+        validators = worth_keeping(response.status, response.headers, response.came_s)
+        if validators is not None and not ask.head and not ask.range:
+            version.whole_only, version.ranges, version.validators = True, False, validators
+            version.freshness = freshness_of(response.headers, asked_s, response.came_s)
         self._hub.book.add(version)
-        view, ask = version.view(response.came_s), waiting.ask
+        view = version.view(response.came_s)
         flies = not (ask.head or version.size == 0 or response.status == 204)
-        waiting.link.send(Found(ask.id, view, "bypass", response.status, begun=flies))
+        forward = "uri-miss" if version.whole_only else "bypass"
+        waiting.link.send(Found(ask.id, view, forward, response.status, begun=flies))
         if flies:
             self._fly(version, response, 0, -1 if version.size is None else version.size - 1)
             self._hub.want(waiting.link, first_window(ask, view))

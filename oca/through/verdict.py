@@ -151,6 +151,16 @@ def _whole(headers: Headers, asked: Asked, now_s: float) -> Verdict:
     return Body(validators, 0, length - 1, ranges, why)
 
 
+def worth_keeping(status: int, headers: Headers, now_s: float) -> Validators | None:
+    """The validators (of no size) of an answer without a length that others may have when it has
+    come to its end, which only its coding can tell; None when nobody else may."""
+    if status != 200 or "transfer-encoding" not in headers:
+        return None
+    validators = validators_of(headers, -1, now_s)
+    why = why_not_stored(headers) or _why_useless(headers, validators)
+    return None if why else validators
+
+
 def _part(headers: Headers, asked: Asked, now_s: float) -> Verdict:
     found = content_range(headers)
     if asked.first is None or asked.last is None:

@@ -51,8 +51,9 @@ class Flying(Protocol):
 class Version:
     """One version of an object; `size` None until it ends, `alone` when it is for one client.
 
-    `ranges`: the upstream gives parts of it. `persisted`: its meta file is written. `fate`: why no
-    more of it can be had ("" as long as it can).
+    `ranges`: the upstream gives parts of it. `whole_only`: what is missing of it cannot be asked
+    for, as nobody says its length; while it is `alone` it is on its way to be kept. `persisted`:
+    its meta file is written. `fate`: why no more of it can be had ("" as long as it can).
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class Version:
         "status",
         "validators",
         "watchers",
+        "whole_only",
     )
 
     def __init__(
@@ -99,6 +101,7 @@ class Version:
         self.watchers: dict[int, set[Hashable]] = {}
         self.flights: list[Flying] = []
         self.persisted = False
+        self.whole_only = False
         self.fate = ""
 
     @property
@@ -123,9 +126,14 @@ class Version:
         """Bytes of a chunk."""
         return CHUNK_BYTES if self.size is None else length_of(number, self.size)
 
+    @property
+    def is_joinable(self) -> bool:
+        """Whether parts of later answers may be joined to what is there."""
+        return self.validators.is_strong and not self.whole_only
+
     def is_lame(self) -> bool:
         """Whether some of it is missing and could never be joined to what is there."""
-        joinable = self.alone or self.validators.is_strong
+        joinable = self.alone or self.is_joinable
         return not (joinable or self.fate) and len(self.held) < self.chunks
 
     def is_idle(self) -> bool:

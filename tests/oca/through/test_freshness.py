@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from oca.through.chunks import CHUNK_BYTES
 from tests.oca.running import Oca, wait_until
 from tests.oca.through.test_proxy import status_of
 from tests.oca.through.upstreams import Asked, Thing, Upstream, body_of, raw
@@ -100,6 +102,42 @@ def test_a_body_without_length_flows_through(proxy: Proxy, upstream: Upstream) -
         sock.sendall(b"GET /t HTTP/1.0\r\n\r\n")
         head, _, rest = read_all(sock).partition(b"\r\n\r\n")
     assert rest == body
+
+
+def test_a_body_without_length_is_kept_when_it_has_come_whole(
+    proxy: Proxy, upstream: Upstream, tmp_path: Path
+) -> None:
+    """The next one has its length and can be asked for in parts, also after a restart; one that is
+    cut is not kept, one that must not be stored neither."""
+    fresh = {"Cache-Control": "max-age=60"}
+    sizes = {"/t": 2_345_678, "/even": 2 * CHUNK_BYTES, "/small": 10, "/cut": 1_500_000}
+    for path, size in sizes.items():
+        upstream.things[path] = Thing(body_of(path, size), dict(fresh), etag="", length=False)
+    upstream.things["/private"] = Thing(b"x" * 99, {"Cache-Control": "private"}, length=False)
+    upstream.things["/cut"].cut_at = [1_200_000]
+    first = proxy()
+    for path in (*sizes, "/private"):
+        with first.connect() as sock:
+            sock.sendall(b"GET %b HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n" % path.encode())
+            read_all(sock)
+    for path in ("/t", "/even", "/small"):
+        assert_kept(first, path, sizes[path])
+    first.process.terminate()
+    first.process.wait(10)
+    second = proxy()
+    assert_kept(second, "/t", sizes["/t"])
+    assert [len(upstream.asked_for(path)) for path in (*sizes, "/private")] == [1] * 5
+    chunks = list((tmp_path / "store/through/c").glob("*/*.[0-9]*"))
+    assert len(chunks) == 3 + 2 + 1
+
+
+def assert_kept(oca: Oca, path: str, size: int) -> None:
+    """Whole and in parts, from the disk."""
+    body = body_of(path, size)
+    whole, part = oca.get(path), oca.get(path, "Range: bytes=3-7")
+    assert (whole.status, whole.body) == (200, body)
+    assert (part.status, part.body) == (206, body[3:8])
+    assert status_of(whole).startswith("hit")
 
 
 def read_all(sock) -> bytes:  # type: ignore[no-untyped-def]
