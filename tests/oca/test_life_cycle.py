@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -235,7 +235,7 @@ def asks_once(oca: Oca) -> dict[str, str]:
 
 
 def test_a_worker_has_room_for_its_descriptors_from_the_start(folder: Path, tmp_path: Path) -> None:
-    """The kernel's table does not grow under load, which would stop the worker for 20 ms each time."""
+    """The kernel's table does not grow under load: that stops a worker for 20 ms each time."""
     with serving(
         tmp_path, "--root", str(folder), "--listen", "127.0.0.1:0", "--workers", "1"
     ) as oca:
