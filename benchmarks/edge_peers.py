@@ -256,7 +256,12 @@ class Launcher:
         pinned = ["taskset", "-c", ",".join(map(str, sorted(cores))), *command]
         with (run / "output.log").open("wb") as output:
             process = subprocess.Popen(
-                pinned, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+                pinned,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                process_group=0,  # lighttpd with workers ends its whole group, ours with it
             )
         server = Server(peer, port, run, process)
         _await_answer(server)
