@@ -158,6 +158,30 @@ install_loads() {
     debian $missing
 }
 
+# A router for the tests of BGP: installed, never run as a service of this machine.
+install_router() {
+    PATH="$PATH:/usr/sbin:/sbin" command -v bird >/dev/null 2>&1 && return
+    if ! is_root || ! command -v apt-get >/dev/null 2>&1; then return; fi
+    say "installing bird2 from Debian, for the tests of BGP (its service stays off)"
+    (
+        policy=/usr/sbin/policy-rc.d # while it says 101, nothing that is installed is started
+        if [ ! -e "$policy" ]; then
+            trap 'rm -f "$policy"' EXIT
+            printf '#!/bin/sh\nexit 101\n' >"$policy"
+            chmod 755 "$policy"
+        fi
+        debian bird2
+    )
+    if command -v systemctl >/dev/null 2>&1; then systemctl disable --quiet bird 2>/dev/null || true; fi
+}
+
+# Spark, which counts demand beside DuckDB in the tests, runs on Java.
+install_java() {
+    command -v java >/dev/null 2>&1 && return
+    is_root && say "installing a Java runtime from Debian, for Spark"
+    debian default-jre-headless
+}
+
 install_browser() {
     missing=""
     has_browser || missing="chromium"
@@ -174,5 +198,7 @@ install_packages
 install_players
 if [ "$WHAT" = test ]; then
     install_browser
+    install_java
     install_loads
+    install_router
 fi

@@ -44,6 +44,17 @@ class Demand:
         """Leave bytes out, and say why."""
         self.ignored[reason] = self.ignored.get(reason, 0) + count_bytes
 
+    def keep(self, row: DemandRow, known: Known) -> None:
+        """Take a row in if it belongs to this world, else count its bytes by the reason."""
+        if not row.home:
+            self.ignore(NO_HOME, row.bytes)
+        elif row.home not in known.sites:
+            self.ignore(UNKNOWN_SITE, row.bytes)
+        elif row.asset not in known.assets:
+            self.ignore(RETIRED, row.bytes)
+        else:
+            self.rows.append(row)
+
 
 RETIRED, UNKNOWN_SITE, NO_HOME = "retired asset", "site not in the fleet", "no home site"
 
@@ -65,7 +76,7 @@ def read_demand(raw: bytes, what: str, known: Known) -> Demand:
             if fields:
                 row = _row(fields, what, reader.line_num, known)
                 _check_twice(row, seen, what, reader.line_num)
-                _keep(row, demand, known)
+                demand.keep(row, known)
     except csv.Error as exc:
         raise WireError(what, f"row {reader.line_num}", f"this is not CSV: {exc}") from exc
     return demand
@@ -75,19 +86,8 @@ def from_history(rows: Iterable[DemandRow], known: Known) -> Demand:
     """Keep the counted rows that belong to this world; the others are counted by reason."""
     demand = Demand()
     for row in rows:
-        _keep(row, demand, known)
+        demand.keep(row, known)
     return demand
-
-
-def _keep(row: DemandRow, demand: Demand, known: Known) -> None:
-    if not row.home:
-        demand.ignore(NO_HOME, row.bytes)
-    elif row.home not in known.sites:
-        demand.ignore(UNKNOWN_SITE, row.bytes)
-    elif row.asset not in known.assets:
-        demand.ignore(RETIRED, row.bytes)
-    else:
-        demand.rows.append(row)
 
 
 def _check_header(fields: list[str], what: str) -> None:
@@ -111,18 +111,19 @@ def _row(fields: list[str], what: str, line: int, known: Known) -> DemandRow:
         detail = f"{len(fields)} fields instead of {len(HEADER)}"
         raise WireError(what, f"row {line}", detail)
     day, home, asset, count = (text.strip() for text in fields)
-    number = _whole(asset, "asset", what, line)
+    number = whole_of(asset, "asset", what, line)
     if home not in known.sites:
         raise WireError(what, f"row {line}, home", f"there is no site {home[:64]!r} in the fleet")
     if number >= known.next_id:
         raise WireError(what, f"row {line}, asset", f"the catalogue has no asset {number}")
-    count_bytes = _whole(count, "bytes", what, line)
+    count_bytes = whole_of(count, "bytes", what, line)
     if count_bytes > BYTES_MAX:
         raise WireError(what, f"row {line}, bytes", f"{count_bytes} is more than {BYTES_MAX}")
-    return DemandRow(_day(day, what, line), home, number, count_bytes)
+    return DemandRow(day_of(day, what, line), home, number, count_bytes)
 
 
-def _day(text: str, what: str, line: int) -> int:
+def day_of(text: str, what: str, line: int) -> int:
+    """Days since 1970 of an ISO date; raises WireError naming the row."""
     try:
         return (date.fromisoformat(text) - date(1970, 1, 1)).days
     except ValueError as exc:
@@ -130,7 +131,8 @@ def _day(text: str, what: str, line: int) -> int:
         raise WireError(what, f"row {line}, day", detail, hint="such as 2026-11-22") from exc
 
 
-def _whole(text: str, name: str, what: str, line: int) -> int:
+def whole_of(text: str, name: str, what: str, line: int) -> int:
+    """A whole number ≥ 0 in plain digits; raises WireError naming the row and the field."""
     if not (text.isascii() and text.isdigit()) or len(text) > 20:
         detail = f"{text[:40]!r} is not a whole number ≥ 0"
         raise WireError(what, f"row {line}, {name}", detail)
