@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from oca.bgp.command import routes
 from oca.cache.simulate import simulate
 from oca.config import AccessLogKnobs, Config, Pacing, Tls, read, split_address
 from oca.diskstatus import disks, scrub_status
@@ -47,6 +48,7 @@ cli.add_command(disks)
 cli.add_command(scrub_status)
 cli.add_command(sign)
 cli.add_command(keygen)
+cli.add_command(routes)
 
 
 @cli.command(epilog=EXAMPLES)

@@ -64,9 +64,11 @@ class Admin:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": _PROMETHEUS})
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """GET /readyz: 200 when there is a catalogue to answer from, else 503."""
-        ready = bool(self._engine.titles.epoch)
-        return json_response({"ready": ready}, status=200 if ready else 503)
+        """GET /readyz: 200 when there is a catalogue to answer from, else 503; and how old the view
+        of the fleet is (`behind_s`, as in FleetState)."""
+        ready, view, now_s = bool(self._engine.titles.epoch), self._engine.view, time.monotonic()
+        said = {"ready": ready, "stale": view.is_stale(now_s), "behind_s": view.behind_s(now_s)}
+        return json_response(said, status=200 if ready else 503)
 
     def _state(self) -> FleetState:
         return self._engine.view.state(time.monotonic())

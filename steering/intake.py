@@ -14,15 +14,18 @@ from steering.locate import RouteTable
 from steering.metrics import Metrics
 from steering.record import sift
 from steering.view import View
-from wire.auth import check_before_body
+from wire.auth import WrongTimeError, check_before_body
 from wire.codec import decode
-from wire.errors import ForbiddenError, OcaError, PeerError
+from wire.errors import ForbiddenError, OcaError, PeerError, WireError
 from wire.keys import VerifyKey
 from wire.reports import Heartbeat, Inventory, Routes
 from wire.web import caller_of, json_response
 
 AUDIENCE = "steering"
 HEARTBEAT_BYTES_MAX = 64 * 1024
+INVENTORY_BYTES_MAX = 32 * 1024 * 1024  # a bitmap of all of 190 million ids, in base64
+BOOT_AHEAD_MAX_S = 86_400.0
+"""A boot is numbered by the time at which it began; a later one than this no clock explains."""
 # What takes longer than a few milliseconds on the loop goes to a thread.
 INLINE_BYTES_MAX = 256 * 1024
 INLINE_ROUTES_MAX = 5_000
@@ -34,6 +37,11 @@ class Report(Protocol):
     @property
     def appliance(self) -> str:
         """Whom it speaks for."""
+        ...
+
+    @property
+    def boot(self) -> int:
+        """The life of the box's agent in which it was made."""
         ...
 
 
@@ -94,19 +102,17 @@ class Intake:
     async def heartbeat(self, request: web.Request) -> web.Response:
         """POST /v1/heartbeat: Heartbeat → HeartbeatReply; raises TooLargeError, AuthError,
         WireError, ForbiddenError, ConflictError."""
-        if (request.content_length or 0) > HEARTBEAT_BYTES_MAX:
-            raise TooLargeError(f"a heartbeat has at most {HEARTBEAT_BYTES_MAX} bytes")
-        beat = await self._read(request, Heartbeat, "heartbeat")
+        beat = await self._read(request, Heartbeat, "heartbeat", HEARTBEAT_BYTES_MAX)
         return json_response(self._view.heartbeat(beat, time.monotonic()))
 
     async def inventory(self, request: web.Request) -> web.Response:
         """PUT /v1/inventory: Inventory → InventoryReply; raises as `heartbeat` does."""
-        report = await self._read(request, Inventory, "inventory")
+        report = await self._read(request, Inventory, "inventory", INVENTORY_BYTES_MAX)
         return json_response(self._view.inventory(report))
 
     async def routes(self, request: web.Request) -> web.Response:
         """PUT /v1/routes: Routes → RoutesReply; raises as `heartbeat` does."""
-        report = await self._read(request, Routes, "routes")
+        report = await self._read(request, Routes, "routes", request.client_max_size)
         sifted = None
         if len(report.routes) > INLINE_ROUTES_MAX:
             spec = self._view.spec(report.appliance)
@@ -116,26 +122,56 @@ class Intake:
             await self._tables.rebuild()
         return json_response(reply)
 
-    async def _read(self, request: web.Request, kind: type[R], what: str) -> R:
-        """The signed report of a known appliance; whatever is wrong is counted and shown."""
-        if request.content_length is None or request.content_length > INLINE_BYTES_MAX:
-            header = request.headers.get("Authorization", "")
-            check_before_body(header, self._keys, AUDIENCE, time.time())
-        body = await request.read()
-        caller = caller_of(request, self._keys, AUDIENCE, body)
+    async def _read(self, request: web.Request, kind: type[R], what: str, bytes_max: int) -> R:
+        """The signed report of a known appliance; whatever is wrong with it is counted and shown.
+
+        The signature is looked at before a large body is read: a stranger's is read by nobody.
+        """
+        sender = ""
         try:
+            length = request.content_length
+            if length is None or length > min(bytes_max, INLINE_BYTES_MAX):
+                header = request.headers.get("Authorization", "")
+                sender = check_before_body(header, self._keys, AUDIENCE, time.time()).appliance
+            body = await _bounded(request, what, bytes_max)
+            sender = caller_of(request, self._keys, AUDIENCE, body).appliance
             if len(body) > INLINE_BYTES_MAX:
                 report = await asyncio.to_thread(decode, kind, body, what)
             else:
                 report = decode(kind, body, what)
-            if report.appliance != caller.appliance:
-                raise ForbiddenError(
-                    f"{caller.appliance} may not report for {report.appliance[:64]!r}"
-                )
+            _check(report, sender, what)
+        except WrongTimeError as exc:
+            self._view.refuse(exc.appliance, what, str(exc))
+            raise
         except OcaError as exc:
-            self._view.refuse(caller.appliance, what, str(exc))
+            self._view.refuse(sender, what, str(exc))
             raise
         return report
+
+
+async def _bounded(request: web.Request, what: str, bytes_max: int) -> bytes:
+    """The body; raises TooLargeError as soon as it is known to be longer than it may be."""
+    pieces, size = [], request.content_length or 0
+    if size <= bytes_max:
+        size = 0
+        async for piece in request.content.iter_any():
+            pieces.append(piece)
+            size += len(piece)
+            if size > bytes_max:
+                break
+    if size > bytes_max:
+        raise TooLargeError(f"{what}: the body has at most {bytes_max:,} bytes")
+    return b"".join(pieces)
+
+
+def _check(report: Report, sender: str, what: str) -> None:
+    """Raise ForbiddenError or WireError for what no honest box says, whatever its state."""
+    if report.appliance != sender:
+        raise ForbiddenError(f"{sender} may not report for {report.appliance[:64]!r}")
+    ahead_s = report.boot - time.time()
+    if ahead_s > BOOT_AHEAD_MAX_S:
+        detail = f"this boot is {ahead_s:.0f} s in the future: look at the box's clock"
+        raise WireError(what, "$.boot", detail)
 
 
 def counted(metrics: Metrics) -> Middleware:

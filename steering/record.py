@@ -190,5 +190,6 @@ def sift(routes: tuple[Route, ...], spec: Appliance) -> Sifted:
 def _old(what: str, at: Order, last: Order) -> ConflictError:
     return ConflictError(
         f"{what} (boot {at[0]}, seq {at[1]}) is older than what is held "
-        f"(boot {last[0]}, seq {last[1]})"
+        f"(boot {last[0]}, seq {last[1]})",
+        boot=last[0] if last[0] > at[0] else 0,
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from steering.decide import Ranking, Snapshot
 from steering.frozen import FrozenBoxes, box_of
@@ -115,6 +116,8 @@ class View:
         record = self._record(report.appliance)
         self._same_world(record, "routes", report.epoch)
         reply, changed = self._guarded(record, "routes", lambda: record.take_routes(report, sifted))
+        if reply.dropped:
+            record.last_refusal = f"routes: dropped one by one: {counts_of(reply.dropped)}"
         self.fresh_reports.add(report.appliance)
         return reply, changed
 
@@ -175,14 +178,24 @@ class View:
         self._changed.update(self._watch.fallen(now_s))
         return self._watch.most_silent
 
+    def behind_s(self, now_s: float) -> float | None:
+        """How old the view is: half of the boxes have been silent for longer than this."""
+        silent = sorted(
+            now_s - record.heard_s
+            for record in self.records.values()
+            if record.heard_s is not None and _counts(record.spec)
+        )
+        return max(0.0, silent[len(silent) // 2]) if silent else None
+
     def state(self, now_s: float) -> FleetState:
         """The whole view, for people."""
-        stale = self.is_stale(now_s)
+        stale, behind_s = self.is_stale(now_s), self.behind_s(now_s)
         return FleetState(
             epoch=self.epoch,
             generation=self.generation,
             policy=self.policy.name,
             stale=stale,
+            behind_s=UNSET if behind_s is None else behind_s,
             boxes=tuple(self._box_state(record, now_s, stale) for record in self.records.values()),
         )
 
@@ -280,6 +293,12 @@ _WORDS: Mapping[Reason | None, str] = {
     Reason.LOAD: "full",
     Reason.DRAINING: "drained",
 }
+
+
+def counts_of(dropped: Mapping[str, int]) -> str:
+    """How many for which reason, the most first."""
+    most = sorted(dropped.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ", ".join(f"{count:,} {why}" for why, count in most)[:400]
 
 
 def _counts(spec: Appliance) -> bool:

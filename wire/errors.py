@@ -48,6 +48,11 @@ class ConflictError(PeerError):
 
     status = 409
 
+    def __init__(self, detail: str, *, boot: int = 0) -> None:
+        """`boot`: the boot that is known of the sender, where its own is older."""
+        self.boot = boot
+        super().__init__(detail)
+
 
 class UnavailableError(OcaError):
     """Nobody is to blame: this cannot be answered now; try again after `retry_after_s` seconds."""

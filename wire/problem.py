@@ -6,13 +6,14 @@ from http import HTTPStatus
 
 import msgspec
 
-from wire.errors import OcaError, UnavailableError, WireError
+from wire.errors import ConflictError, OcaError, UnavailableError, WireError
 
 PROBLEM_TYPE = "application/problem+json"
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One refusal: HTTP `status`, `title` of its class, `detail` of this one, `field` to blame."""
+    """One refusal: HTTP `status`, `title` of its class, `detail` of this one, `field` to blame;
+    `boot` is what an appliance has to exceed whose own boot number is too old."""
 
     status: int
     title: str
@@ -21,6 +22,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     field: str = ""
     hint: str = ""
     retry_after_s: int = 0
+    boot: int = 0
 
 
 def problem_of(exc: OcaError) -> Problem:
@@ -32,4 +34,6 @@ def problem_of(exc: OcaError) -> Problem:
         return Problem(status=status, title=title, detail=where, field=exc.where, hint=exc.hint)
     if isinstance(exc, UnavailableError):
         return Problem(status=status, title=title, detail=str(exc), retry_after_s=exc.retry_after_s)
-    return Problem(status=status, title=title, detail="" if status == 500 else str(exc))
+    boot = exc.boot if isinstance(exc, ConflictError) else 0
+    detail = "" if status == 500 else str(exc)
+    return Problem(status=status, title=title, detail=detail, boot=boot)

@@ -20,11 +20,15 @@ from wire.errors import WireError
 from wire.fleet import Asn
 from wire.ids import ApplianceId, Count, Epoch, Share
 
-# A box in an exchange with a full table sees ~1.2 M routes; more than this is a fault.
-ROUTES_MAX = 1_500_000
+# All networks there are come to ~670,000 prefixes of bearable length (shared/data); an appliance
+# that claims to be the place for more than that is at fault.
+ROUTES_MAX = 750_000
 PREFIX_BITS_MIN = 8
 PREFIX_BITS_MAX = {4: 24, 6: 48}
 AS_PATH_MAX = 255  # one AS_SEQUENCE segment (RFC 4271 §4.3)
+COMMUNITIES_MAX = 64  # of one route; they are for people, nothing is decided by them
+
+OriginCode = Literal["igp", "egp", "incomplete"]
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,8 +92,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     as_path: Annotated[tuple[Asn, ...], Meta(max_length=AS_PATH_MAX)] = ()
     local_pref: Count = 100
     med: Count = 0
-    origin_code: Literal["igp", "egp", "incomplete"] = "igp"
-    communities: tuple[str, ...] = ()
+    origin_code: OriginCode = "igp"
+    communities: Annotated[
+        tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=COMMUNITIES_MAX)
+    ] = ()
 
 
 class Routes(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,5 +148,5 @@ def unpack_bitmap(text: str, what: str) -> BitMap:
         return BitMap()
     try:
         return BitMap.deserialize(base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError) as exc:
+    except (binascii.Error, ValueError, IndexError) as exc:
         raise WireError(what, "", "this is not a roaring bitmap in base64") from exc

@@ -178,10 +178,13 @@ class BoxState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetState(msgspec.Struct, frozen=True, kw_only=True):
-    """Steering's view of the whole fleet, by which generation of the configuration."""
+    """Steering's view of the whole fleet, by which generation of the configuration. `behind_s`: half
+    of the boxes were last heard longer ago than this (left out: none was ever heard); `stale`: for
+    most that is too long."""
 
     epoch: str
     stale: bool
+    behind_s: float | UnsetType = UNSET
     boxes: tuple[BoxState, ...]
     generation: Count = 0
     policy: str = ""

@@ -31,9 +31,9 @@ from wire.reports import (
 class ApiError(OcaError):
     """The other side is away, or refused; `status` is its answer's, 0 when there was none."""
 
-    def __init__(self, where: str, status: int, detail: str) -> None:
-        """`where` is the URL."""
-        self.status = status
+    def __init__(self, where: str, status: int, detail: str, boot: int = 0) -> None:
+        """`where` is the URL; `boot`: what the other side knows of us, where ours is older."""
+        self.status, self.boot = status, boot
         said = f"status {status}: {detail}" if status else detail
         super().__init__(f"{where}: {said}")
 
@@ -83,7 +83,7 @@ class Api:
             ) as response:
                 raw = await _bounded(response, url)
                 if response.status != HTTPStatus.NOT_MODIFIED and response.status >= 300:
-                    raise ApiError(url, response.status, _why(raw))
+                    raise _refusal(url, response.status, raw)
                 return Reply(response.status, raw, response.headers.get("ETag", ""))
         except TimeoutError as exc:
             raise ApiError(url, 0, "no answer in time") from exc
@@ -154,9 +154,9 @@ async def _bounded(response: aiohttp.ClientResponse, url: str) -> bytes:
     return b"".join(pieces)
 
 
-def _why(raw: bytes) -> str:
+def _refusal(url: str, status: int, raw: bytes) -> ApiError:
     try:
         problem = msgspec.json.decode(raw, type=Problem)
     except msgspec.DecodeError:
-        return raw[:200].decode(errors="replace")
-    return problem.detail or problem.title
+        return ApiError(url, status, raw[:200].decode(errors="replace"))
+    return ApiError(url, status, problem.detail or problem.title, problem.boot)

@@ -42,6 +42,11 @@ class Events:
         self.fresh = Pulse()
         """Beats when there is something to deliver."""
 
+    async def begin_boot(self, boot: int) -> None:
+        """Number what is counted from now on under this boot."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._outbox.begin_boot, boot)
+
     async def collect(self) -> None:
         """Once: read the counters, put the difference into the outbox."""
         loop = asyncio.get_running_loop()

@@ -78,6 +78,12 @@ class Outbox:
         self._seq = 0
         self._db.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (self.boot,))
 
+    def begin_boot(self, boot: int) -> None:
+        """Go on under a later number: somebody remembers one of ours that we do not."""
+        if boot > self.boot:
+            self.boot, self._seq = boot, 0
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot,))
+
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()

@@ -46,6 +46,8 @@ REMARK_CHARS_MAX = 300
 ED25519 = "EdDSA"  # its JOSE name
 UNWELL_S = 1.0
 """While a box is unwell it looks this often, so that it is back as soon as it is well."""
+ROUTES_LOOK_S = 0.25
+"""How often the file of routes is looked at: what BGP says is with steering within 2 s."""
 
 
 class _World(msgspec.Struct):
@@ -99,8 +101,10 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: Pool) -> Part
     chores = Chores(run_dir, filler, purse, manners, holdings, store)
     is_origin = config.role == "origin"
     follower = Follower(me, run_dir, keys, holdings, workers, metrics, is_origin=is_origin)
-    remark = partial(_remark, follower, fetcher)
-    reporter = Reporter(me, outbox.boot, holdings, pulse, routes, vitals, knobs, remark)
+    remark = partial(_remark, follower, fetcher, routes)
+    reporter = Reporter(
+        me, outbox.boot, holdings, pulse, routes, vitals, knobs, remark, events.begin_boot
+    )
     parts = Parts(
         holdings=holdings,
         pulse=pulse,
@@ -127,6 +131,7 @@ def loops_of(parts: Parts, config: Config, session: aiohttp.ClientSession) -> di
     """The agent's errands by name. The origin fetches and drops nothing: its tree is made."""
     knobs, key = config.agent, own_key(config)
     loops: dict[str, Loop] = {
+        "routes": every(ROUTES_LOOK_S, partial(_look_at_routes, parts)),
         "vitals": partial(_watch, parts, knobs.heartbeat_s),
         "counts": every(knobs.events_s, parts.events.collect),
     }
@@ -152,10 +157,12 @@ def loops_of(parts: Parts, config: Config, session: aiohttp.ClientSession) -> di
     return parts.keeper.gated(loops)
 
 
-def _remark(follower: Follower, fetcher: Fetcher) -> str:
+def _remark(follower: Follower, fetcher: Fetcher, routes: RoutesFile) -> str:
     """What a healthy box has to say in its heartbeat: what an operator should look at."""
     if follower.refused:
         return f"plan refused: {follower.refused}"[:REMARK_CHARS_MAX]
+    if routes.fault:
+        return f"routes: {routes.fault}"[:REMARK_CHARS_MAX]
     struck = fetcher.book.struck(time.monotonic())
     liars = [f"{source} ({why})" for source, why in struck.items() if why in LIES]
     return f"struck off: {', '.join(sorted(liars))}"[:REMARK_CHARS_MAX] if liars else ""
@@ -165,18 +172,17 @@ async def _watch(parts: Parts, period_s: float) -> None:
     """Readings for every heartbeat, and more often while something is wrong."""
     while True:
         before = parts.vitals.health
-        await _look(parts)
+        await parts.vitals.take()
         if parts.vitals.health != before:
             parts.pulse.beat()
         await asyncio.sleep(period_s if parts.vitals.health == 1 else min(period_s, UNWELL_S))
 
 
-async def _look(parts: Parts) -> None:
+async def _look_at_routes(parts: Parts) -> None:
     if await asyncio.to_thread(parts.routes.refresh):
         prefixes = tuple(route.prefix for route in parts.routes.routes)
         await asyncio.to_thread(parts.workers.tell_prefixes, prefixes)
         parts.pulse.beat()
-    await parts.vitals.take()
 
 
 async def _relist(parts: Parts) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from oca.agent.api import Fill, Steering
+from oca.agent.api import ApiError, Fill, Steering
 from oca.agent.holdings import Holdings
 from oca.agent.inventory import Ledger, Seen, report
 from oca.agent.knobs import Agent
@@ -24,6 +24,10 @@ from wire.reports import Heartbeat, Inventory, InventoryReply, Routes
 
 STALE_HEARTBEATS = 3
 """A replica that did not hear from us for so long offers us to nobody (CONTRACTS)."""
+ROUTES_REST = 4
+"""A table is sent whole: after a large one there is a rest of so many times what it took."""
+BOOT_AHEAD_MAX_S = 86_400.0
+"""Boots are numbered by the time at which they begin: no later one can have been ours."""
 
 _log = get("reports")
 
@@ -37,6 +41,7 @@ class Link:
     seen: Seen = field(default_factory=Seen)
     confirmed_seq: int = 0
     routes_seq: int = 0
+    routes_rest_s: float = 0.0
     health: float = -1.0
     heard_s: float = field(default_factory=time.monotonic)
     fault: str = ""
@@ -61,13 +66,15 @@ class Reporter:
         vitals: Vitals,
         knobs: Agent,
         remark: Callable[[], str],
+        begin_boot: Callable[[int], Awaitable[None]],
     ) -> None:
-        """`boot` grows with every start of the agent; `remark` is what a healthy box has to say."""
+        """`boot` grows with every start of the agent, `begin_boot` remembers a later one; `remark`
+        is what a healthy box has to say."""
         self._me, self._boot, self._holdings, self._pulse = me, boot, holdings, pulse
         self._routes, self._vitals, self._knobs = routes, vitals, knobs
-        self._remark = remark
+        self._remark, self._begin_boot = remark, begin_boot
         self._ledger = Ledger()
-        self._heartbeats = 0
+        self._heartbeats = self._outgrown = 0
         self.links = {base: Link(base) for base in knobs.steering}
 
     def number(self) -> int:
@@ -138,8 +145,22 @@ class Reporter:
         try:
             await telling
         except OcaError as exc:
+            if isinstance(exc, ApiError) and exc.boot >= self._boot:
+                await self._outgrow(exc.boot)
             return str(exc)
         return ""
+
+    async def _outgrow(self, boot: int) -> None:
+        """A receiver remembers a boot of ours that we do not: the run folder was lost, and the
+        clock stood before. All get everything anew under a number that nobody has heard."""
+        if boot > time.time() + BOOT_AHEAD_MAX_S or self._outgrown >= len(self.links) + 1:
+            return  # another box with our name and key, or a receiver that is out of its mind
+        self._outgrown += 1
+        _log.warning("begins a later boot", was=self._boot, known=boot)
+        self._boot = boot + 1
+        for link in self.links.values():
+            link.seen, link.routes_seq = Seen(), 0
+        await self._begin_boot(self._boot)
 
     async def _inventory(
         self,
@@ -161,7 +182,8 @@ class Reporter:
 
     async def _send_routes(self, link: Link, replica: Steering) -> None:
         seq, routes = self._routes.seq, self._routes.routes
-        if link.routes_seq == seq:
+        began_s = time.monotonic()
+        if link.routes_seq == seq or began_s < link.routes_rest_s:
             return
         reply = await replica.put_routes(
             Routes(
@@ -173,6 +195,7 @@ class Reporter:
             )
         )
         link.heard_s = time.monotonic()
+        link.routes_rest_s = link.heard_s + (link.heard_s - began_s) * ROUTES_REST
         link.routes_seq = seq
         if reply.dropped:
             _log.warning("routes dropped", by=link.name, taken=reply.taken, dropped=reply.dropped)
