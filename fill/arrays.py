@@ -78,3 +78,19 @@ def from_table(table: Mapping[str, Mapping[int, float]], sites: Sequence[str]) -
         np.array(count, np.float64),
         np.zeros(len(rows)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class AssetArrays:
+    """What may be placed: ids rising, bytes (> 0), and the lowest id of each one's title."""
+
+    ids: Ints
+    size: Longs
+    family: Longs
+
+    def at(self, ids: Ints) -> tuple[Ints, Flags]:
+        """Where `ids` are here, and which of them are here at all (their place means nothing
+        otherwise)."""
+        place = np.minimum(np.searchsorted(self.ids, ids), max(0, len(self.ids) - 1))
+        known = self.ids[place] == ids if len(self.ids) else np.zeros(len(ids), bool)
+        return place.astype(np.int32), known

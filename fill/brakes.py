@@ -7,11 +7,15 @@ fetching is what it would cost to undo it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
+import numpy as np
+
+from fill.arrays import Ints, Longs
 from fill.config import BrakeKnobs
 from fill.generation import SiteSummary
+from fill.rows import Action, Rows
 from wire.errors import ConflictError
-from wire.plan import Plan
 
 
 class BrakesOn(ConflictError):
@@ -27,46 +31,56 @@ class BrakesOn(ConflictError):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What one box is to hold: assets in the order of value, and bytes of each."""
+
+    assets: Ints
+    bytes: Longs
+
+
+def wants_of(rows: Rows) -> dict[str, Wants]:
+    """What each box of a plan is to hold; boxes that are to hold nothing are absent."""
+    kept = rows.where(rows.action != Action.DROP)
+    return {name: Wants(kept.asset[mine], kept.bytes[mine]) for name, mine in kept.ranges().items()}
+
+
 def unusual(
-    old_plans: Mapping[str, Plan],
-    new_plans: Mapping[str, Plan],
+    old: Mapping[str, Wants],
+    new: Mapping[str, Wants],
+    known: Collection[str],
     old_sites: Mapping[str, SiteSummary],
     new_sites: Mapping[str, SiteSummary],
     knobs: BrakeKnobs,
     purged: Collection[int] = (),
 ) -> list[str]:
-    """What is unusual about the new plans; empty when they may go out. What was purged on purpose
-    does not count as dropped."""
+    """What is unusual about a new plan; empty when it may go out. `known`: the boxes it is for.
+    What was purged on purpose does not count as dropped."""
     reasons = [
-        f"{name} is not in the fleet file any more (it holds {len(old_plans[name].desired)} assets)"
-        for name in sorted(old_plans.keys() - new_plans.keys())
-        if old_plans[name].desired
+        f"{name} is not in the fleet file any more (it holds {len(old[name].assets)} assets)"
+        for name in sorted(old.keys() - known)
     ]
-    for name in sorted(old_plans.keys() & new_plans.keys()):
-        if old_plans[name].epoch != new_plans[name].epoch:
-            reasons.append(f"{name} would move to another catalogue and drop all it holds")
-            continue
-        share = dropped_share(old_plans[name], new_plans[name], purged)
+    for name in sorted(old.keys() & known):
+        share = dropped_share(old[name], new.get(name), purged)
         if share > knobs.drop_share:
             reasons.append(
                 f"{name} would drop {share:.0%} of the bytes planned for it "
                 f"(more than {knobs.drop_share:.0%})"
             )
     for name in sorted(old_sites.keys() & new_sites.keys()):
-        old, new = old_sites[name].offload, new_sites[name].offload
-        if old is not None and old - (new or 0.0) > knobs.offload_loss:
-            now = "no demand at all" if new is None else f"{new:.1%}"
+        before, after = old_sites[name].offload, new_sites[name].offload
+        if before is not None and before - (after or 0.0) > knobs.offload_loss:
+            now = "no demand at all" if after is None else f"{after:.1%}"
             reasons.append(
-                f"the planned offload of {name} falls from {old:.1%} to {now} "
+                f"the planned offload of {name} falls from {before:.1%} to {now} "
                 f"(more than {knobs.offload_loss * 100:g} points)"
             )
     return reasons
 
 
-def dropped_share(old: Plan, new: Plan, purged: Collection[int] = ()) -> float:
+def dropped_share(old: Wants, new: Wants | None, purged: Collection[int] = ()) -> float:
     """Share of the bytes of `old` that `new` does not want any more, 0 to 1."""
-    wanted = {item.asset for item in new.desired}
-    counted = [item for item in old.desired if item.asset not in purged]
-    total = sum(item.bytes for item in counted)
-    gone = sum(item.bytes for item in counted if item.asset not in wanted)
-    return gone / total if total else 0.0
+    counted = ~np.isin(old.assets, list(purged))
+    total = int(old.bytes[counted].sum())
+    stays = np.isin(old.assets, new.assets) if new else np.zeros(len(counted), bool)
+    return float(old.bytes[counted & ~stays].sum() / total) if total else 0.0

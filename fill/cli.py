@@ -6,65 +6,38 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable
-from functools import update_wrapper
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
-from fill import inquiry, night, tables
+from fill import inquiry, night, reasons, tables
 from fill.backtest import backtest
-from fill.brakes import BrakesOn
+from fill.commands import demand, forecast
+from fill.crew import Told
 from fill.explain import amount
 from fill.files import Files, read_files
 from fill.ingest import make_catalogue
 from fill.server import serve as serve_forever
-from wire.errors import OcaError
+from fill.told import FAILED, config_option, faults_told
+from fill.told import out as _out
 from wire.keys import new_private_pem, parse_private_key, public_text
 from wire.log import configure
 
-F = TypeVar("F", bound=Callable[..., Any])
-FAILED = 1
-BRAKED = 3
-WIDE = 140  # tables keep their columns where nobody has a terminal
-
-_out = Console(width=None if sys.stdout.isatty() else WIDE)
 _err = Console(stderr=True, soft_wrap=True)
-
-config_option = click.option(
-    "--config",
-    "config",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="fill's configuration (TOML); fill check-config shows what it says.",
-)
-
-
-def faults_told(function: F) -> F:
-    """Tell an error in one text on stderr and exit non-zero, instead of a traceback."""
-
-    def told(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except OcaError as exc:
-            _err.print(f"fill: {exc}", style="red", markup=False, highlight=False)
-            braked = isinstance(exc, BrakesOn)
-            raise SystemExit(BRAKED if braked else FAILED) from exc
-        except OSError as exc:  # a full disk, or a folder that is not ours
-            _err.print(f"fill: {exc}", style="red", markup=False, highlight=False)
-            raise SystemExit(FAILED) from exc
-
-    return update_wrapper(told, function)  # type: ignore[return-value]  # same signature
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -139,7 +112,9 @@ def plan(config: Path, force: bool, canary: tuple[str, ...], dry_run: bool) -> N
       fill plan --config fill.toml --canary a1 --canary b1
     """
     options = night.Options(force=force, canary=canary, dry_run=dry_run)
-    _show(night.make_night(read_files(config), options))
+    with _progress() as told:
+        outcome = night.make_night(read_files(config), replace(options, told=told))
+    _show(outcome)
 
 
 @main.command()
@@ -158,9 +133,27 @@ def rollback(generation: int, config: Path, force: bool, dry_run: bool) -> None:
     _show(night.roll_back(read_files(config), generation, options))
 
 
+@contextmanager
+def _progress() -> Iterator[Told]:
+    """Bars on stderr for long work; nothing where nobody looks."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=_err, disable=not sys.stderr.isatty()) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def told(what: str, done: int, of: int) -> None:
+            if what not in bars or done == 1:
+                bars[what] = progress.add_task(what, total=of)
+            progress.update(bars[what], completed=done)
+
+        yield told
+
+
 def _show(outcome: night.Outcome) -> None:
     _out.print(tables.site_table(outcome.summary))
     _out.print(tables.box_table(outcome.summary))
+    _out.print(tables.price_table(outcome.summary))
+    for line in (*tables.schedule_lines(outcome.summary), *outcome.summary.notes):
+        click.echo(line)
     for reason, count in sorted(outcome.summary.ignored_demand.items()):
         click.echo(f"left out: {amount(count)} of demand ({reason})")
     for reason in outcome.unusual:
@@ -197,7 +190,7 @@ def explain(asset: int, appliance: str, config: Path) -> None:
     \b
     Example:  fill explain 42 --appliance a1 --config fill.toml
     """
-    for line in inquiry.explanation(read_files(config), asset, appliance):
+    for line in reasons.explanation(read_files(config), asset, appliance):
         click.echo(line)
 
 
@@ -299,3 +292,5 @@ def check_config(file: Path | None, config: Path | None) -> None:
 
 
 main.add_command(backtest)
+main.add_command(demand)
+main.add_command(forecast)

@@ -49,6 +49,9 @@ class PlanKnobs:
     copy_link_share: float = knob(
         0.5, low=0.01, high=1.0, why="Share of a box's link that one asset may take at its peak."
     )
+    caution: float = knob(
+        0.1, low=0.0, high=3.0, why="Standard deviations of demand that a fetch is marked down by."
+    )
     peak_factor: float = knob(
         3.0, low=1.0, high=100.0, why="Busiest minutes of a day over its mean."
     )
@@ -93,6 +96,7 @@ class FillConfig:
     behind: Mapping[str, tuple[str, ...]] = knob(
         {}, why="Site -> nearer sites whose unmet demand it takes; without an entry, all of them."
     )
+    rules: str = knob("", why="TOML file of pins, bans, licences and launches (fill.rules).")
     keep_generations: int = knob(
         30, low=2, high=10_000, why="A month of nights to diff with and roll back to."
     )

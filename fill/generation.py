@@ -1,6 +1,6 @@
-"""What one published generation says of itself: summary and explanations, beside its plans. Pure.
+"""What one published generation says of itself: its manifest, beside the plan's tables. Pure.
 
-These files are fill's own (`state/plans/<generation>/`); boxes see the signed plans only.
+These files are fill's own (`state/generations/<generation>/`); boxes see the signed slices only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class BoxSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 class SiteSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One site, in bytes a day: demand of its own clients, what of it the site should serve, and
-    could at best (`oracle_bytes`); what nearer sites leave to it, and what of that it serves."""
+    could at best (`oracle_bytes`); what nearer sites leave to it, and what of that it serves;
+    `points`: bytes of disk that one copy of the most asked for takes to cover a share of demand."""
 
     kind: str
     demand_bytes: float
@@ -44,6 +45,7 @@ class SiteSummary(msgspec.Struct, frozen=True, kw_only=True):
     oracle_bytes: float
     taken_bytes: float = 0.0
     covered_bytes: float = 0.0
+    points: Mapping[str, float] = {}
 
     @property
     def offload(self) -> float | None:
@@ -56,8 +58,26 @@ class SiteSummary(msgspec.Struct, frozen=True, kw_only=True):
         return self.oracle_bytes / self.demand_bytes if self.demand_bytes else None
 
 
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """When the night's transfers end, if all goes as planned: seconds after the window opens, what
+    comes from outside sites and what at least must, and what will not make it: transfers, bytes,
+    and the bytes a day that will be asked for meanwhile, by site."""
+
+    slot_s: float
+    window_s: int
+    makespan_s: float
+    makespan_bound_s: float
+    upstream_bytes: Count
+    upstream_bound_bytes: Count
+    peer_bytes: Count
+    late: Count = 0
+    late_bytes: Count = 0
+    late_cost_bytes: Mapping[str, float] = {}
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """One generation: what went in (digests), what came out, and by which options."""
+    """One generation (manifest.json): what went in (digests), what came out, by which options.
+    `files`: SHA-256 of each table beside it."""
 
     version: Literal[1] = 1
     generation: int
@@ -70,40 +90,6 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     force: bool = False
     canary: tuple[str, ...] = ()
     rollback_of: int = 0
-
-
-class CopyTold(msgspec.Struct, frozen=True, kw_only=True):
-    """One copy on one box."""
-
-    box: str
-    number: int
-    density: float
-    action: str
-
-
-class RefusalTold(msgspec.Struct, frozen=True, kw_only=True):
-    """One box that did not take a copy, and why."""
-
-    box: str
-    why: str
-
-
-class AssetTold(msgspec.Struct, frozen=True, kw_only=True):
-    """One asset in one site: demand in bytes a day (own clients', and left by nearer sites)."""
-
-    size_bytes: int
-    own_bytes: float
-    taken_bytes: float
-    order: tuple[str, ...]
-    copies: tuple[CopyTold, ...]
-    refused_number: int = 0
-    refused_density: float = 0.0
-    refused: tuple[RefusalTold, ...] = ()
-
-
-class SiteTold(msgspec.Struct, frozen=True, kw_only=True):
-    """Why one site holds what it holds: by asset id (as text, for JSON)."""
-
-    version: Literal[1] = 1
-    site: str
-    assets: Mapping[str, AssetTold]
+    schedule: Forecast | None = None
+    notes: tuple[str, ...] = ()
+    files: Mapping[str, str] = {}

@@ -1,54 +1,43 @@
-"""Questions to fill's state from the command line: explain, diff, offload, purge, check."""
+"""Questions to fill's state from the command line: diff, offload, purge, check."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fill.explain import Case, amount, explain
+from fill.brakes import wants_of
+from fill.explain import amount
 from fill.files import Files
 from fill.history import reading
 from fill.ledger import Ledger, alone
-from fill.night import open_plans, read_all_demand
+from fill.night import read_all_demand, read_all_rules
 from fill.offload import offload_report
+from fill.tables import Held
 from wire.durable import why_not_writable, write_durably
 from wire.errors import NotFoundError, WireError
 from wire.ids import ORIGIN_ID
 from wire.knobs import knobs_of
 from wire.listen import refuse_clash
 from wire.offload import OffloadReport
-from wire.plan import Plan, PurgeList, sign_purge
+from wire.plan import PurgeList, sign_purge
 from wire.web import listen_address
 
 
-def explanation(files: Files, asset: int, appliance: str) -> list[str]:
-    """Why the generation in force puts `asset` on `appliance`, or not; raises NotFoundError."""
+def two_generations(files: Files, wanted: Sequence[int]) -> tuple[Held, Held, str]:
+    """What boxes are to hold in an old and a new generation, and a title; raises NotFoundError."""
     ledger = Ledger(files.state)
-    summary = ledger.summary(_in_force(ledger))
-    entry = files.read_catalogue().entries.get(asset)
-    if entry is None:
-        raise NotFoundError(f"the catalogue has no asset {asset}")
-    plans = open_plans(files, ledger, summary.generation)
-    if appliance not in plans or appliance not in summary.boxes:
-        known = ", ".join(sorted(summary.boxes))
-        raise NotFoundError(f"there is no plan for {appliance!r}; boxes with plans: {known}")
-    box = summary.boxes[appliance]
-    told = ledger.told(box.generation, box.site)
-    found = told.assets.get(str(asset)) if told else None
-    return explain(Case(entry.asset, appliance, plans[appliance], box, found))
-
-
-def two_generations(
-    files: Files, wanted: Sequence[int]
-) -> tuple[dict[str, Plan], dict[str, Plan], str]:
-    """The plans of an old and a new generation, and a title; raises NotFoundError."""
-    ledger = Ledger(files.state)
-    new = wanted[1] if len(wanted) > 1 else _in_force(ledger)
+    new = wanted[1] if len(wanted) > 1 else in_force(ledger)
     earlier = [number for number in ledger.numbers() if number < new]
     old = wanted[0] if wanted else max(earlier, default=0)
     if not old:
         raise NotFoundError(f"there is no generation before {new}")
-    title = f"From generation {old} to {new}"
-    return open_plans(files, ledger, old), open_plans(files, ledger, new), title
+    return _held(ledger, old), _held(ledger, new), f"From generation {old} to {new}"
+
+
+def _held(ledger: Ledger, number: int) -> Held:
+    boxes = ledger.summary(number).boxes
+    return Held(
+        {name: box.generation for name, box in boxes.items()}, wants_of(ledger.rows(number))
+    )
 
 
 def offload(files: Files, since_s: int) -> OffloadReport:
@@ -97,6 +86,7 @@ def check(files: Files) -> list[str]:
     files.signing_key()
     files.steering_keys()
     _check_places(files)
+    read_all_rules(files, catalogue, fleet)
     demand = read_all_demand(files, catalogue, fleet)
     boxes = [box for box in fleet.appliances if box.id != ORIGIN_ID]
     total = sum(entry.asset.bytes for entry in catalogue.entries.values())
@@ -124,7 +114,8 @@ def _check_places(files: Files) -> None:
         raise WireError(what, "state", why)
 
 
-def _in_force(ledger: Ledger) -> int:
+def in_force(ledger: Ledger) -> int:
+    """The generation in force; raises NotFoundError before the first."""
     current = ledger.current()
     if not current:
         raise NotFoundError("no plan has been published yet: fill plan")

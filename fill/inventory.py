@@ -7,8 +7,10 @@ is answered by asking for a full one, so the picture heals by itself.
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 from pyroaring import BitMap
 
+from fill.arrays import Ints
 from wire.errors import ConflictError
 from wire.ids import ApplianceId, Count, Epoch
 from wire.reports import Inventory, InventoryReply, pack_bitmap, unpack_bitmap
@@ -51,11 +53,11 @@ def take(
     return _stored(message, pack_bitmap(assets)), reply
 
 
-def assets_of(stored: Stored, next_id: int) -> frozenset[int]:
-    """The asset ids of a stored inventory, of those below `next_id`: a megabyte of bitmap may name
-    four billion that never were."""
+def ids_of(stored: Stored, next_id: int) -> Ints:
+    """The asset ids of a stored inventory, rising, of those below `next_id`: a megabyte of bitmap
+    may name four billion that never were."""
     held = unpack_bitmap(stored.assets, f"inventory of {stored.appliance}")
-    return frozenset(held & BitMap(range(next_id)))
+    return np.array((held & BitMap(range(next_id))).to_array(), np.int32)
 
 
 def _stored(message: Inventory, assets: str) -> Stored:

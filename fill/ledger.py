@@ -1,36 +1,47 @@
 """The ledger of published generations: whole folders made visible by one rename each.
 
-`plans/<generation>/` holds `<appliance>.jws`, `summary.json` and `told/<site>.json`, and
-`plans/current` names the one in force. A crash at any instant leaves the old one in force.
+`generations/<generation>/` holds `plan.parquet`, `asked.parquet`, `schedule.parquet`,
+`slices/<appliance>.jws` (what boxes get) and `manifest.json`; `generations/current` names the one
+in force. A crash at any instant leaves the old one in force.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fill.generation import SiteTold, Summary
+from msgspec.structs import replace
+
+from fill.generation import Summary
+from fill.planfile import read_plan, read_table, write_table
+from fill.rows import Rows
 from wire.codec import decode, encode
 from wire.durable import sync_folder, write_durably
 from wire.errors import NotFoundError, UnavailableError, WireError
 
 CURRENT_NAME = "current"
-SUMMARY_NAME = "summary.json"
+MANIFEST_NAME = "manifest.json"
+SLICES = "slices"
+PLAN, ASKED, SCHEDULE = "plan.parquet", "asked.parquet", "schedule.parquet"
+_BEFORE = "plans"  # where generations were before they had tables; their numbers stay used up
 _NEW = ".new"
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One generation ready to be published: signed plans by appliance, and what explains them."""
+    """One generation ready to be published: its manifest, tables by file name, and the signed
+    slices as (appliance, bytes)."""
 
     summary: Summary
-    plans: Mapping[str, bytes]
-    told: Mapping[str, SiteTold]
+    tables: Mapping[str, Any]
+    slices: Iterable[tuple[str, bytes]]
 
 
 class Ledger:
@@ -38,8 +49,9 @@ class Ledger:
 
     def __init__(self, state: Path) -> None:
         """Makes the folder if there is none."""
-        self.root = state / "plans"
+        self.root = state / "generations"
         self.root.mkdir(parents=True, exist_ok=True)
+        self._before = state / _BEFORE / CURRENT_NAME
 
     @property
     def current_path(self) -> Path:
@@ -48,13 +60,7 @@ class Ledger:
 
     def current(self) -> int:
         """The generation in force; 0 before the first. Raises WireError for a broken pointer."""
-        try:
-            text = self.current_path.read_text().strip()
-        except FileNotFoundError:
-            return 0
-        if not text.isdigit():
-            raise WireError(str(self.current_path), "", "this is not a generation's number")
-        return int(text)
+        return _pointer(self.current_path)
 
     def numbers(self) -> list[int]:
         """All generations that are kept, oldest first."""
@@ -62,43 +68,50 @@ class Ledger:
 
     def next_number(self) -> int:
         """One above all there ever was: a crash may have left a folder beyond the current one."""
-        return max([0, self.current(), *self.numbers()]) + 1
+        return max([0, self.current(), _pointer(self._before), *self.numbers()]) + 1
 
     def plan_bytes(self, generation: int, appliance: str) -> bytes | None:
         """The signed plan of one appliance; None if it has none there."""
         try:
-            return (self.root / str(generation) / f"{appliance}.jws").read_bytes()
+            return (self.root / str(generation) / SLICES / f"{appliance}.jws").read_bytes()
         except FileNotFoundError:
             return None
 
     def plans(self, generation: int) -> dict[str, bytes]:
         """All signed plans of a generation; raises NotFoundError if it is not kept."""
-        folder = self._folder(generation)
+        folder = self._folder(generation) / SLICES
         return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.jws"))}
 
-    def summary(self, generation: int) -> Summary:
-        """The summary of a generation; raises NotFoundError if it is not kept."""
-        path = self._folder(generation) / SUMMARY_NAME
-        return decode(Summary, path.read_bytes(), str(path))
+    def rows(self, generation: int, appliances: Iterable[str] | None = None) -> Rows:
+        """The plan of a generation (of some boxes) as columns; raises NotFoundError, WireError."""
+        return read_plan(self._folder(generation) / PLAN, appliances)
 
-    def told(self, generation: int, site: str) -> SiteTold | None:
-        """The reasons of one site in a generation; None where there are none."""
-        path = self.root / str(generation) / "told" / f"{site}.json"
-        if not path.exists():
-            return None
-        return decode(SiteTold, path.read_bytes(), str(path))
+    def table(self, generation: int, name: str, filters: Any = None) -> Any:
+        """Rows of one of its tables (as pyarrow has them); raises NotFoundError, WireError."""
+        return read_table(self._folder(generation) / name, filters)
+
+    def summary(self, generation: int) -> Summary:
+        """The manifest of a generation; raises NotFoundError if it is not kept."""
+        path = self._folder(generation) / MANIFEST_NAME
+        return decode(Summary, path.read_bytes(), str(path))
 
     def publish(self, generation: Generation, keep: int) -> None:
         """Write a generation, then put it in force; forget all but the `keep` newest ones."""
         number = generation.summary.generation
         self._clean()
         build = self.root / f"{_NEW}-{number}"
-        (build / "told").mkdir(parents=True)
-        for appliance, raw in generation.plans.items():
-            write_durably(build / f"{appliance}.jws", raw)
-        for site, told in generation.told.items():
-            write_durably(build / "told" / f"{site}.json", encode(told))
-        write_durably(build / SUMMARY_NAME, encode(generation.summary))
+        (build / SLICES).mkdir(parents=True)
+        for appliance, raw in generation.slices:
+            (build / SLICES / f"{appliance}.jws").write_bytes(raw)
+        digests = {}
+        for name, table in generation.tables.items():
+            write_table(build / name, table)
+            with (build / name).open("rb") as written:
+                digests[name] = hashlib.file_digest(written, "sha256").hexdigest()
+        summary = replace(generation.summary, files=digests)
+        (build / MANIFEST_NAME).write_bytes(encode(summary))
+        for path in (*build.iterdir(), *(build / SLICES).iterdir(), build):
+            _sync(path)
         build.rename(self.root / str(number))
         sync_folder(self.root)
         write_durably(self.current_path, f"{number}\n".encode())
@@ -115,6 +128,24 @@ class Ledger:
     def _clean(self) -> None:
         for left in self.root.glob(f"{_NEW}-*"):
             shutil.rmtree(left)
+
+
+def _pointer(path: Path) -> int:
+    try:
+        text = path.read_text().strip()
+    except FileNotFoundError:
+        return 0
+    if not text.isdigit():
+        raise WireError(str(path), "", "this is not a generation's number")
+    return int(text)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 @contextmanager

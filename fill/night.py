@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
 from msgspec.structs import replace
 
-from fill.brakes import BrakesOn, unusual
+from fill.arrays import AssetArrays, Ints
+from fill.brakes import BrakesOn, unusual, wants_of
 from fill.catalogue import Snapshot
-from fill.demand import Demand, Known, from_history, read_demand
+from fill.config import DAY_S
+from fill.crew import Crew, Told
+from fill.demand import Demand, Known, from_history
+from fill.demandfile import read_demand_file
 from fill.files import Files, digest_of, read_bytes
-from fill.forecast import forecast
-from fill.generation import BoxSummary, SiteTold, Summary
+from fill.forecast import Launch, tomorrow
+from fill.generation import BoxSummary, Summary
 from fill.history import reading
-from fill.inventory import assets_of
-from fill.ledger import Generation, Ledger, alone
-from fill.planner import Inputs, plan_night
+from fill.inventory import ids_of
+from fill.ledger import ASKED, PLAN, SCHEDULE, Generation, Ledger, alone
+from fill.planfile import asked_table, plan_table, schedule_table
+from fill.planner import Night, plan_night
+from fill.rows import Rows, joined, rows_of
+from fill.rules import Rules, Ruling, read_rules
+from fill.schedule import Schedule, schedule
+from fill.sitework import Inputs
+from fill.slices import Issue, peers_of, plan_of
+from fill.summing import box_summaries, forecast_of, pinless, site_summaries
+from wire.catalogue import AssetKind
 from wire.errors import ConflictError, NotFoundError
-from wire.fleet import Fleet
+from wire.fleet import Appliance, Fleet
 from wire.ids import ORIGIN_ID, SiteKind
+from wire.keys import SigningKey
 from wire.plan import Plan, open_plan, sign_plan
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the operator asked for on top of the configuration."""
+    """What the operator asked for on top of the configuration; `told` hears of the progress."""
 
     force: bool = False
     canary: tuple[str, ...] = ()
     dry_run: bool = False
+    told: Told | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,45 +59,74 @@ class Outcome:
     published: bool
 
 
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a command looks at, read once."""
+
+    files: Files
+    ledger: Ledger
+    catalogue: Snapshot
+    fleet: Fleet
+    purged: frozenset[int]
+    now_s: int
+
+    @classmethod
+    def read(cls, files: Files) -> World:
+        """Raises WireError naming the file at fault."""
+        catalogue = files.read_catalogue()
+        purged = frozenset(files.read_purge(catalogue.epoch).assets)
+        now_s = int(time.time())
+        return cls(files, Ledger(files.state), catalogue, files.read_fleet(), purged, now_s)
+
+    @property
+    def today(self) -> date:
+        """The day (UTC)."""
+        return datetime.fromtimestamp(self.now_s, UTC).date()
+
+
 def make_night(files: Files, options: Options) -> Outcome:
     """Plan the coming night and publish it; raises BrakesOn or WireError (nothing is published)."""
     with alone(files.state):
-        ledger = Ledger(files.state)
-        catalogue, fleet = files.read_catalogue(), files.read_fleet()
+        world = World.read(files)
+        ledger, catalogue, fleet = world.ledger, world.catalogue, world.fleet
         _check_canary(options.canary, fleet)
         demand = read_all_demand(files, catalogue, fleet)
-        old = old_plans(files, ledger)
-        purged = frozenset(files.read_purge(catalogue.epoch).assets)
+        rules = read_all_rules(files, catalogue, fleet)
+        old = old_rows(ledger, catalogue)
+        crew = Crew(told=options.told)
         inputs = Inputs(
-            catalogue=catalogue,
+            assets=placeable(catalogue, world.purged),
             fleet=fleet,
-            demand=forecast(demand.rows, files.config.demand.days),
+            demand=tomorrow(
+                demand.rows,
+                catalogue,
+                [site for site in fleet.sites if site.kind is not SiteKind.ORIGIN],
+                world.now_s // DAY_S,
+                launches_of(rules, catalogue),
+            ),
             held=read_held(files, catalogue, fleet, old),
             knobs=files.config.plan,
-            now_s=int(time.time()),
-            generation=ledger.next_number(),
-            purged=purged,
+            ruling=Ruling(rules, titles_of(catalogue), world.today),
             behind=files.config.behind,
-            force=options.force,
         )
-        night = plan_night(inputs)
+        night = plan_night(inputs, crew.spread)
+        rows = rows_of(night)
+        timed = schedule(fleet, inputs.knobs, rows, crew.spread)
+        generation = ledger.next_number()
         summary = Summary(
-            generation=inputs.generation,
-            made_s=inputs.now_s,
+            generation=generation,
+            made_s=world.now_s,
             epoch=catalogue.epoch,
             inputs={str(path): digest_of(path) for path in _inputs(files)},
             ignored_demand=demand.ignored,
-            sites=night.sites,
-            boxes=night.boxes,
+            sites=site_summaries(night),
+            boxes=box_summaries(night, rows, generation),
             force=options.force,
             canary=options.canary,
+            schedule=forecast_of(timed, rows, fleet),
+            notes=tuple(pinless(night)),
         )
-        new = {
-            name: plan
-            for name, plan in night.plans.items()
-            if not options.canary or name in (*options.canary, ORIGIN_ID)
-        }
-        return _finish(files, ledger, options, old, new, summary, night.told, purged)
+        return _finish(world, options, crew, _Made(summary, rows, old, night, timed))
 
 
 def roll_back(files: Files, number: int, options: Options) -> Outcome:
@@ -90,84 +135,137 @@ def roll_back(files: Files, number: int, options: Options) -> Outcome:
     What has left the catalogue or was purged since is left out; who may fetch is as of today.
     """
     with alone(files.state):
-        ledger = Ledger(files.state)
-        catalogue, fleet = files.read_catalogue(), files.read_fleet()
+        world = World.read(files)
+        ledger, catalogue = world.ledger, world.catalogue
         then = ledger.summary(number)
         if then.epoch != catalogue.epoch:
             raise ConflictError(
                 f"generation {number} belongs to the catalogue {then.epoch}, "
                 f"which is not today's ({catalogue.epoch})"
             )
-        old = old_plans(files, ledger)
-        purged = frozenset(files.read_purge(catalogue.epoch).assets)
-        now_s, generation = int(time.time()), ledger.next_number()
-        keys = {box.id: box.public_key for box in fleet.appliances}
-        new = {}
-        for name, plan in open_plans(files, ledger, number).items():
-            if name in keys:
-                new[name] = replace(
-                    plan,
-                    generation=generation,
-                    made_s=now_s,
-                    expires_s=now_s + files.config.plan.life_s,
-                    force=options.force or name == ORIGIN_ID,
-                    peers={peer: keys[peer] for peer in plan.peers if peer in keys},
-                    desired=tuple(
-                        item
-                        for item in plan.desired
-                        if item.asset in catalogue.entries and item.asset not in purged
-                    ),
-                )
+        rows = ledger.rows(number)
+        known = {box.id for box in world.fleet.appliances}
+        stands = np.array([name in known for name in rows.boxes], bool)
+        there = np.isin(rows.asset, placeable(catalogue, world.purged).ids)
+        rows = rows.where(stands[rows.box] & there) if len(rows) else rows
+        generation = ledger.next_number()
         summary = replace(
             then,
             generation=generation,
-            made_s=now_s,
+            made_s=world.now_s,
             force=options.force,
             canary=(),
             rollback_of=number,
             boxes={
                 name: replace(box, generation=generation)
                 for name, box in then.boxes.items()
-                if name in new
+                if name in known
             },
         )
-        told = _all_told(ledger, then)
-        return _finish(files, ledger, options, old, new, summary, told, purged)
+        made = _Made(summary, rows, old_rows(ledger, catalogue))
+        return _finish(world, options, Crew(told=options.told), made)
 
 
-def _finish(
-    files: Files,
-    ledger: Ledger,
-    options: Options,
-    old: Mapping[str, Plan],
-    new: Mapping[str, Plan],
-    summary: Summary,
-    told: Mapping[str, SiteTold],
-    purged: Collection[int],
-) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What is to be published: `night` and `timed` are absent in a rollback."""
+
+    summary: Summary
+    rows: Rows
+    old: Rows | None
+    night: Night | None = None
+    timed: Schedule | None = None
+
+
+def _finish(world: World, options: Options, crew: Crew, made: _Made) -> Outcome:
     """Brake, sign and publish; boxes without a new plan keep the signed one they have."""
+    files, ledger, summary = world.files, world.ledger, made.summary
     before = ledger.current()
     last = ledger.summary(before) if before else None
-    met = {name: plan for name, plan in old.items() if name in new} if options.canary else old
+    old, new = wants_of(made.old) if made.old else {}, wants_of(made.rows)
+    fresh = {box.id: box for box in world.fleet.appliances}
+    if options.canary:
+        fresh = {name: fresh[name] for name in (*options.canary, ORIGIN_ID) if name in fresh}
+        old = {name: wants for name, wants in old.items() if name in fresh}
     reasons = unusual(
-        met, new, last.sites if last else {}, summary.sites, files.config.brakes, purged
+        old,
+        new,
+        fresh.keys(),
+        last.sites if last else {},
+        summary.sites,
+        files.config.brakes,
+        world.purged,
     )
+    if last is not None and last.epoch != summary.epoch:
+        reasons.append("every box would move to another catalogue and drop all it holds")
     if options.dry_run:
         return Outcome(summary, reasons, published=False)
     if reasons and not options.force:
         raise BrakesOn(reasons)
-    key = files.signing_key()
-    signed = {name: sign_plan(plan, key) for name, plan in new.items()}
+    rows, kept = made.rows, {}
     if last is not None and options.canary:
-        kept = {name: raw for name, raw in ledger.plans(before).items() if name not in new}
-        signed |= kept
-        summary = replace(summary, boxes=_boxes_with_canaries(summary, last, new))
-    ledger.publish(Generation(summary, signed, told), files.config.keep_generations)
+        rows = _with_old(made.rows, ledger.rows(before), fresh)
+        kept = {name: raw for name, raw in ledger.plans(before).items() if name not in fresh}
+        summary = replace(summary, boxes=_boxes_with_canaries(summary, last, fresh))
+    tables = {PLAN: plan_table(rows)}
+    if made.night is not None:
+        tables[ASKED] = asked_table(made.night)
+    elif summary.rollback_of:
+        tables[ASKED] = ledger.table(summary.rollback_of, ASKED)
+    if made.timed is not None:
+        tables[SCHEDULE] = schedule_table(made.timed)
+    slices = _slices(world, options, crew, summary, made.rows, list(fresh.values()))
+    whole = Generation(summary, tables, (*kept.items(), *slices))
+    ledger.publish(whole, files.config.keep_generations)
     return Outcome(summary, reasons, published=True)
 
 
+def _slices(
+    world: World,
+    options: Options,
+    crew: Crew,
+    summary: Summary,
+    rows: Rows,
+    boxes: list[Appliance],
+) -> Iterator[tuple[str, bytes]]:
+    """The signed plan of each box."""
+    issue = Issue(
+        rows=rows,
+        ranges=rows.ranges(),
+        catalogue=world.catalogue,
+        fleet=world.fleet,
+        by_id={box.id: box for box in world.fleet.appliances},
+        knobs=world.files.config.plan,
+        boxes=summary.boxes,
+        peers=peers_of(rows, world.fleet),
+        generation=summary.generation,
+        now_s=world.now_s,
+        force=options.force,
+    )
+    raw = crew.spread(_signed, (issue, world.files.signing_key()), boxes, "signatures")
+    return zip((box.id for box in boxes), raw, strict=True)
+
+
+def _signed(shared: tuple[Issue, SigningKey], box: Appliance) -> bytes:
+    issue, key = shared
+    return sign_plan(plan_of(issue, box), key)
+
+
+def _with_old(new: Rows, old: Rows, fresh: Collection[str]) -> Rows:
+    """The new rows of the canaries, and the old ones of everybody else."""
+    boxes = tuple(dict.fromkeys((*new.boxes, *old.boxes)))
+    place = {name: index for index, name in enumerate(boxes)}
+    parts = []
+    for rows, wanted in ((new, True), (old, False)):
+        moved = np.array([place[name] for name in rows.boxes], np.int32)
+        mine = np.array([(name in fresh) is wanted for name in rows.boxes], bool)
+        chosen = rows.where(mine[rows.box])
+        parts.append(chosen.on(boxes, moved))
+    return joined(parts, boxes)
+
+
 def _boxes_with_canaries(
-    summary: Summary, last: Summary, new: Mapping[str, Plan]
+    summary: Summary, last: Summary, new: Collection[str]
 ) -> dict[str, BoxSummary]:
     return {
         name: box if name in new else last.boxes[name]
@@ -187,7 +285,7 @@ def read_all_demand(files: Files, catalogue: Snapshot, fleet: Fleet) -> Demand:
     if knobs.use in ("files", "both"):
         for name in knobs.files:
             path = files.base / name
-            parts.append(read_demand(read_bytes(path), str(path), known))
+            parts.append(read_demand_file(read_bytes(path), str(path), known))
     total = Demand()
     for part in parts:
         total.rows.extend(part.rows)
@@ -196,24 +294,71 @@ def read_all_demand(files: Files, catalogue: Snapshot, fleet: Fleet) -> Demand:
     return total
 
 
-def read_held(
-    files: Files, catalogue: Snapshot, fleet: Fleet, old: Mapping[str, Plan]
-) -> dict[str, frozenset[int]]:
+def read_all_rules(files: Files, catalogue: Snapshot, fleet: Fleet) -> Rules:
+    """The operator's rules; none where no file is named. Raises WireError naming the entry."""
+    if not files.config.rules:
+        return Rules()
+    path = files.base / files.config.rules
+    return read_rules(read_bytes(path), str(path), fleet, titles_of(catalogue))
+
+
+def launches_of(rules: Rules, catalogue: Snapshot) -> dict[str, Launch]:
+    """The launch calendar, by title, for the forecast."""
+    epoch = date(1970, 1, 1)
+    titles = {number: entry.asset.title for number, entry in catalogue.entries.items()}
+    return {
+        title: Launch((launch.day - epoch).days, launch.like)
+        for launch in rules.launch
+        for title in (*launch.titles, *(titles[asset] for asset in launch.assets))
+    }
+
+
+def titles_of(catalogue: Snapshot) -> dict[str, tuple[int, ...]]:
+    """Title → its assets."""
+    found: dict[str, list[int]] = {}
+    for number, entry in catalogue.entries.items():
+        found.setdefault(entry.asset.title, []).append(number)
+    return {title: tuple(assets) for title, assets in found.items()}
+
+
+def placeable(catalogue: Snapshot, purged: Collection[int]) -> AssetArrays:
+    """What boxes may hold: everything but manifests, purged assets, and those without a byte."""
+    entries = [
+        (number, entry.asset)
+        for number, entry in catalogue.entries.items()
+        if entry.asset.kind is not AssetKind.MANIFEST
+        and number not in purged
+        and entry.asset.bytes > 0
+    ]
+    first: dict[str, int] = {}
+    for number, entry in catalogue.entries.items():
+        first.setdefault(entry.asset.title, number)
+    return AssetArrays(
+        np.array([number for number, _ in entries], np.int32),
+        np.array([asset.bytes for _, asset in entries], np.int64),
+        np.array([first[asset.title] for _, asset in entries], np.int64),
+    )
+
+
+def read_held(files: Files, catalogue: Snapshot, fleet: Fleet, old: Rows | None) -> dict[str, Ints]:
     """What each box holds: as reported, else what was last planned for it, else nothing."""
+    planned = wants_of(old) if old else {}
     held = {}
     for box in fleet.appliances:
         stored = files.read_inventory(box.id)
         if stored is not None and stored.epoch == catalogue.epoch:
-            held[box.id] = assets_of(stored, catalogue.next_id)
-        elif box.id in old and old[box.id].epoch == catalogue.epoch:
-            held[box.id] = frozenset(item.asset for item in old[box.id].desired)
+            held[box.id] = ids_of(stored, catalogue.next_id)
+        elif box.id in planned:
+            held[box.id] = np.sort(planned[box.id].assets)
     return held
 
 
-def old_plans(files: Files, ledger: Ledger) -> dict[str, Plan]:
-    """The plans in force, by appliance."""
+def old_rows(ledger: Ledger, catalogue: Snapshot) -> Rows | None:
+    """The plan in force, if there is one of this catalogue's world."""
     current = ledger.current()
-    return open_plans(files, ledger, current) if current else {}
+    if not current or ledger.summary(current).epoch != catalogue.epoch:
+        return None
+    return ledger.rows(current)
 
 
 def open_plans(files: Files, ledger: Ledger, generation: int) -> dict[str, Plan]:
@@ -222,15 +367,11 @@ def open_plans(files: Files, ledger: Ledger, generation: int) -> dict[str, Plan]
     return {name: open_plan(raw, keys) for name, raw in ledger.plans(generation).items()}
 
 
-def _all_told(ledger: Ledger, summary: Summary) -> dict[str, SiteTold]:
-    found = {site: ledger.told(summary.generation, site) for site in summary.sites}
-    return {site: told for site, told in found.items() if told is not None}
-
-
 def _inputs(files: Files) -> list[Path]:
     demand = files.config.demand
     extra = [files.base / name for name in demand.files] if demand.use != "history" else []
-    return [files.catalogue, files.fleet, *extra]
+    rules = [files.base / files.config.rules] if files.config.rules else []
+    return [files.catalogue, files.fleet, *extra, *rules]
 
 
 def _check_canary(canary: Collection[str], fleet: Fleet) -> None:

@@ -1,20 +1,38 @@
-"""Which boxes of one site hold which assets: greedy by marginal value, copy by copy. Pure.
+"""Which boxes of one site hold which assets: the most demand for disk, transfer and links. Pure.
 
-The first copy of an asset is worth its demand. A further copy is worth the share of time a box is
-away times the demand, or the bandwidth that the copies before it lack, whichever is more. Copies
-already stored cost nothing; the others go to boxes in rendezvous order and spill when one is full.
+The first copy of an asset is worth the demand that a link can carry of it; further copies carry
+the rest, and those after them are worth the share of time that a box is away. Copies already stored
+cost nothing; others go to boxes in rendezvous order, the hottest to those with the most link for
+their disk, and spill when one is full. `fill.greedy` does the placing; here is what it is asked.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from enum import Enum
 
+import numpy as np
+
+from fill.arrays import Flags, Floats, Ints, Longs
 from fill.config import DAY_S, PlanKnobs
-from fill.knapsack import Bin, Refusal, worth
-from fill.rendezvous import rendezvous_order
+from fill.greedy import MUST, Batch, Greedy, Limit, Offers, Rows
+from fill.rendezvous import distances
+
+UNLIKE = 1.5  # boxes differ when one has so many times another's link for each byte of disk
+HOT_SHARES = (0.25, 0.5, 1.0)  # of the disks with the most link: what may be moved there
+BETTER = 1.0005  # another order of boxes must gain so much, or days differ for nothing
+
+
+class Refusal(Enum):
+    """Why a box does not hold an asset."""
+
+    DISK = "its disk is full of what is asked for more"
+    FILL = "tonight's transfer is spent on what is asked for more"
+    PRICE = "so little is asked of it that fetching it does not pay"
+    SIZE = "it is larger than the box's usable disk"
+    BAN = "the rules keep it out of here"
+    LINK = "the copies there are carry what is asked for, or no link has room for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,170 +43,253 @@ class Box:
     disk_bytes: int
     fill_bytes: int
     link_bps: int
-    held: AbstractSet[int]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One asset as a site sees it: size in bytes, and bytes of it asked for a day.
+class SiteProblem:
+    """What one site is asked, `n` assets by `b` boxes; rows in rising order of asset.
 
-    Assets of one `family` (a title's ladder, known by its first id) ask boxes in the same order:
-    a player gets a film from one box, which is only offered when it holds most of the ladder.
+    `demand` and `spread` (its standard deviation) in bytes a day, `size` in bytes. Assets of one
+    `family` (a title's ladder, known by its first id) ask boxes in the same order: a player gets a
+    film from one box. `floor` is a number of copies that must be there (launches), `pinned` names
+    the box; `may` is false where rules forbid.
     """
 
-    asset: int
-    size_bytes: int
-    demand_bytes: float
-    family: int | None = None
+    boxes: tuple[Box, ...]
+    assets: Ints
+    size: Longs
+    demand: Floats
+    spread: Floats
+    family: Longs
+    floor: Longs
+    held: Flags
+    may: Flags
+    pinned: Flags
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """One copy placed: the `number`-th of its asset in the site (from 1), at `density`."""
+class Placed:
+    """The answer. Copies, sorted by (row, number): `row` of the problem, `box`, the `number`-th of
+    its asset (from 1), at `density` (bytes a day that it is worth, for each byte stored), `held`
+    already, and the bytes a day it should carry. By row: copies, bytes a day `served`, density of
+    the best copy that was `refused` (-1: none). By box: thresholds `tau`, `mu`."""
 
-    asset: int
-    box: str
-    number: int
-    density: float
-    held: bool
+    row: Rows
+    box: Rows
+    number: Longs
+    density: Floats
+    held: Flags
+    carried: Floats
+    copies: Longs
+    served: Floats
+    refused: Floats
+    tau: Floats
+    mu: Floats
+    value: float
 
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The copy that found no box: each box asked, in order, with its reason."""
-
-    number: int
-    density: float
-    reasons: tuple[tuple[str, Refusal], ...]
-
-
-@dataclass(slots=True)
-class Placement:
-    """What one site should hold: copies, refusals and orders of boxes by asset, and how full each
-    box is."""
-
-    copies: dict[int, list[Copy]] = field(default_factory=dict)
-    refused: dict[int, Refused] = field(default_factory=dict)
-    orders: dict[int, list[str]] = field(default_factory=dict)
-    bins: dict[str, Bin] = field(default_factory=dict)
-    copy_bps: float = 0.0
-
-    def served_share(self, wanted: Wanted, peak_factor: float) -> float:
-        """Share of an asset's demand that its copies carry while every box is there."""
-        copies = len(self.copies.get(wanted.asset, ()))
-        return _carried(copies, wanted.demand_bytes, self.copy_bps, peak_factor)
-
-    def unmet_share(self, wanted: Wanted, knobs: PlanKnobs) -> float:
-        """Share of an asset's demand that goes on to farther sites, boxes being away included."""
-        copies = len(self.copies.get(wanted.asset, ()))
-        share = self.served_share(wanted, knobs.peak_factor)
-        return max(1.0 - share, knobs.away_share**copies)
+    def unmet_share(self, demand: Floats, away_share: float) -> Floats:
+        """Share of each row's demand that goes on to farther sites, absences included."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            left = np.where(demand > 0, 1.0 - self.served / demand, 0.0)
+        away: Floats = away_share ** self.copies.astype(float)
+        return np.asarray(np.maximum(np.clip(left, 0.0, 1.0), away), np.float64)
 
 
-def copy_value(number: int, demand_bytes: float, copy_bps: float, knobs: PlanKnobs) -> float:
-    """Bytes a day that the `number`-th copy (from 1) adds, when one copy carries `copy_bps`."""
-    carried = _carried(number, demand_bytes, copy_bps, knobs.peak_factor)
-    before = _carried(number - 1, demand_bytes, copy_bps, knobs.peak_factor)
-    if number == 1:
-        return demand_bytes * carried
-    return demand_bytes * max(carried - before, knobs.away_share ** (number - 1))
-
-
-def place_site(boxes: Sequence[Box], wanted: Sequence[Wanted], knobs: PlanKnobs) -> Placement:
+def place(problem: SiteProblem, knobs: PlanKnobs) -> Placed:
     """Place assets on the boxes of one site; the same input gives the same answer."""
-    return _Placer(boxes, knobs).place(wanted)
+    if not problem.boxes or not len(problem.assets):
+        return _nothing(problem)
+    far = _order_of_asking(problem)
+    offers = _offers(problem, knobs, _ordered(problem, far))
+    best = _run(problem, offers)
+    for order in _other_orders(problem, offers, best, far):
+        other = _run(problem, replace(offers, order=order))
+        if _worth(other) > BETTER * _worth(best):
+            best = other
+    return _placed(best)
 
 
-def oracle_bytes(boxes: Sequence[Box], wanted: Sequence[Wanted]) -> float:
-    """Bytes a day that the site could serve at best: all its disk as one, no transfer to pay.
-
-    The fractional knapsack, so an upper bound on every plan.
-    """
-    left = sum(box.disk_bytes for box in boxes)
-    served = 0.0
-    for item in sorted(wanted, key=lambda item: -item.demand_bytes / item.size_bytes):
-        if left <= 0 or item.demand_bytes <= 0:
-            break
-        served += item.demand_bytes * min(1.0, left / item.size_bytes)
-        left -= item.size_bytes
-    return served
-
-
-def _carried(copies: int, demand_bytes: float, copy_bps: float, peak_factor: float) -> float:
-    peak_bps = demand_bytes * 8 / DAY_S * peak_factor
-    return 1.0 if copies and peak_bps <= 0 else min(1.0, copies * copy_bps / max(peak_bps, 1e-9))
-
-
-@dataclass(slots=True)
-class _Asset:
-    """The state of one asset while its site is being placed."""
-
-    wanted: Wanted
-    order: list[str]
-    holders: list[str]
-    taken: list[str] = field(default_factory=list)
+def _nothing(problem: SiteProblem) -> Placed:
+    n, b = problem.held.shape
+    none, empty = np.zeros(0, np.intp), np.zeros(0)
+    return Placed(
+        row=none,
+        box=none,
+        number=none.astype(np.int64),
+        density=empty,
+        held=none > 0,
+        carried=empty,
+        copies=np.zeros(n, np.int64),
+        served=np.zeros(n),
+        refused=np.full(n, -1.0),
+        tau=np.zeros(b),
+        mu=np.full(b, 0.0),
+        value=0.0,
+    )
 
 
-class _Placer:
-    def __init__(self, boxes: Sequence[Box], knobs: PlanKnobs) -> None:
-        self._knobs = knobs
-        self._price = 1.0 / knobs.repay_days
-        self._boxes = {box.id: box for box in boxes}
-        self._weights = {box.id: float(box.disk_bytes) for box in boxes}
-        self._result = Placement(
-            bins={box.id: Bin(box.disk_bytes, box.fill_bytes, self._price) for box in boxes},
-            copy_bps=min((box.link_bps for box in boxes), default=0) * knobs.copy_link_share,
-        )
-        self._heap: list[tuple[float, int, int, bool]] = []
-        self._assets: dict[int, _Asset] = {}
+def serve_bytes(link_bps: int, knobs: PlanKnobs) -> float:
+    """Bytes a day that a link carries when its busiest minutes fill it."""
+    return link_bps / 8 * DAY_S / knobs.peak_factor
 
-    def place(self, wanted: Sequence[Wanted]) -> Placement:
-        for item in wanted:
-            family = item.asset if item.family is None else item.family
-            order = rendezvous_order(family, self._weights)
-            holders = [box for box in order if item.asset in self._boxes[box].held]
-            if holders or item.demand_bytes > 0:
-                self._assets[item.asset] = _Asset(item, order, holders)
-                self._result.orders[item.asset] = order
-                self._push(item.asset, 1)
-        while self._heap:
-            _, asset, number, held = heapq.heappop(self._heap)
-            self._try(self._assets[asset], number, held)
-        return self._result
 
-    def _push(self, asset: int, number: int, *, held: bool = True) -> None:
-        """Offer the next copy of an asset: one that is stored already if there is one left."""
-        state = self._assets[asset]
-        held = held and any(box not in state.taken for box in state.holders)
-        density = self._density(state, number)
-        heapq.heappush(self._heap, (-worth(density, held, self._price), asset, number, held))
+def oracle_bytes(problem: SiteProblem, demand: Floats, knobs: PlanKnobs) -> float:
+    """Bytes a day of `demand` (by row) that the site could serve at best: all its disks as one, all
+    its links as one, no transfer to pay. The fractional knapsack, so an upper bound."""
+    sums, sizes = _coverage(problem.size, demand)
+    disk = float(sum(box.disk_bytes for box in problem.boxes))
+    links = sum(serve_bytes(box.link_bps, knobs) for box in problem.boxes)
+    return min(float(np.interp(disk, sizes, sums)), links)
 
-    def _density(self, state: _Asset, number: int) -> float:
-        wanted = state.wanted
-        value = copy_value(number, wanted.demand_bytes, self._result.copy_bps, self._knobs)
-        return value / wanted.size_bytes
 
-    def _try(self, state: _Asset, number: int, held: bool) -> None:
-        wanted, density = state.wanted, self._density(state, number)
-        candidates = [
-            box
-            for box in (state.holders if held else state.order)
-            if box not in state.taken and (held or box not in state.holders)
-        ]
-        reasons: list[tuple[str, Refusal]] = []
-        for box in candidates:
-            refusal = self._result.bins[box].offer(density, wanted.size_bytes, held)
-            if refusal is None:
-                state.taken.append(box)
-                copy = Copy(wanted.asset, box, number, density, held)
-                self._result.copies.setdefault(wanted.asset, []).append(copy)
-                if number < len(self._boxes):
-                    self._push(wanted.asset, number + 1)
-                return
-            reasons.append((box, refusal))
-        if held:  # no holder has room for it: it may still go elsewhere, at the price of a fetch
-            self._push(wanted.asset, number, held=False)
-        earlier = self._result.refused.get(wanted.asset)
-        told = earlier.reasons if earlier and earlier.number == number else ()
-        if reasons or not told:
-            self._result.refused[wanted.asset] = Refused(number, density, (*told, *reasons))
+def points(size: Longs, demand: Floats, shares: Sequence[float]) -> list[float]:
+    """Bytes of disk that one copy of what is asked for most takes, to cover each of `shares` of the
+    demand: what a further point of offload costs."""
+    sums, sizes = _coverage(size, demand)
+    return [float(np.interp(share * sums[-1], sums, sizes)) for share in shares]
+
+
+def _coverage(size: Longs, demand: Floats) -> tuple[Floats, Floats]:
+    """Demand and bytes of the first 0, 1, 2 … assets in falling order of density."""
+    asked = np.flatnonzero(demand > 0)
+    order = asked[np.argsort(-demand[asked] / size[asked], kind="stable")]
+    sums = np.concatenate(([0.0], np.cumsum(demand[order])))
+    return sums, np.concatenate(([0.0], np.cumsum(size[order].astype(float))))
+
+
+def _order_of_asking(problem: SiteProblem) -> Rows:
+    """Rendezvous ranks (n, b): 0 for the box that is asked first. Weights are disks."""
+    weights = np.array([float(box.disk_bytes) for box in problem.boxes])
+    far = distances(problem.family, [box.id for box in problem.boxes], weights)
+    return np.asarray(far.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable"))
+
+
+def _ordered(problem: SiteProblem, ranks: Rows, tier: Longs | None = None) -> Rows:
+    """Boxes in the order of asking: by `tier` (n, b), holders first, by rendezvous."""
+    many = len(problem.boxes) + 1
+    key = ranks + np.where(problem.held, 0, many)
+    if tier is not None:
+        key = key + tier * 2 * many
+    return np.asarray(key.argsort(axis=1, kind="stable"))
+
+
+def _offers(problem: SiteProblem, knobs: PlanKnobs, order: Rows) -> Offers:
+    boxes = problem.boxes
+    serve = np.array([serve_bytes(box.link_bps, knobs) for box in boxes], float)
+    fits = problem.size[:, None] <= np.array([box.disk_bytes for box in boxes], np.int64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        doubt = np.where(problem.demand > 0, problem.spread / problem.demand, 0.0)
+    copy = serve * knobs.copy_link_share
+    price = 1.0 / knobs.repay_days
+    return Offers(
+        size=problem.size,
+        demand=problem.demand,
+        number=_copies_offered(problem, copy, price, knobs.away_share),
+        must=problem.floor,
+        caution=np.minimum(1.0, knobs.caution * doubt),
+        held=problem.held,
+        may=problem.may & fits,
+        order=order,
+        disk=np.array([box.disk_bytes for box in boxes], np.int64),
+        fill=np.array([box.fill_bytes for box in boxes], np.int64),
+        serve=serve,
+        copy=copy,
+        price=price,
+        away=knobs.away_share,
+    )
+
+
+def _copies_offered(problem: SiteProblem, copy: Floats, price: float, away: float) -> Longs:
+    """As many copies as could pay: what links lack, and spares while boxes are away."""
+    boxes, demand = len(problem.boxes), problem.demand
+    least = max(float(copy.min(initial=np.inf)), 1.0)
+    carrying = np.ceil(np.minimum(demand / least, boxes))
+    most = np.minimum(demand, float(copy.max(initial=0.0)))
+    spare = np.zeros(len(demand))
+    if 0.0 < away < 1.0:
+        with np.errstate(divide="ignore"):
+            ratio = np.log(np.minimum(1.0, price * problem.size / np.maximum(most, 1e-300)))
+        spare = np.floor(np.minimum(ratio / np.log(away), boxes))
+    elif away >= 1.0:
+        spare = np.full(len(demand), boxes)
+    paying = np.where(demand > 0, carrying + spare, 0)
+    number = np.maximum(np.maximum(paying, problem.floor), problem.held.sum(axis=1))
+    return np.asarray(np.minimum(number, boxes), np.int64)
+
+
+def _run(problem: SiteProblem, offers: Offers) -> Greedy:
+    run = Greedy(offers)
+    asset, box = np.nonzero(problem.pinned & offers.may)
+    run.pin(asset, box)
+    return run.run()
+
+
+def _other_orders(problem: SiteProblem, offers: Offers, best: Greedy, far: Rows) -> list[Rows]:
+    """Other orders worth a try: where links ran dry, the hot to those with the most link for their
+    disk; where some disks are much fuller than others, fetches to the emptier ones."""
+    orders = []
+    rich = offers.serve / np.maximum(offers.disk, 1)
+    dry = best.left[Limit.LINK] < 0.01 * offers.serve
+    if dry.any() and rich.max() > UNLIKE * rich.min():
+        kinds = -np.round(np.log(np.maximum(rich, 1e-12)) / np.log(UNLIKE))
+        like = np.unique(kinds, return_inverse=True)[1]
+        for share in HOT_SHARES:
+            hot = _hottest(problem, share * float(offers.disk[rich >= rich.max() / UNLIKE].sum()))
+            tier = np.where(hot[:, None], like[None, :], -like[None, :] + len(like))
+            moved = np.where(hot[:, None] | ~problem.held, tier, 0)
+            orders.append(_ordered(problem, far, moved.astype(np.int64)))
+    full = best.tau >= 0.5 * best.tau.max(initial=0.0)
+    if best.tau.max(initial=0.0) > 0 and not full.all():
+        tier = np.where(problem.held, 0, np.where(full[None, :], 2, 1))
+        orders.append(_ordered(problem, far, tier))
+    return orders
+
+
+def _hottest(problem: SiteProblem, disk_bytes: float) -> Flags:
+    """The assets asked for most for their size, up to so many bytes."""
+    order = np.argsort(-problem.demand / problem.size, kind="stable")
+    hot = np.zeros(len(order), bool)
+    hot[order[np.cumsum(problem.size[order]) <= disk_bytes]] = True
+    return hot
+
+
+def _worth(run: Greedy) -> float:
+    """Bytes a day that a run is worth, transfers paid; what must be there counts as asked for."""
+    o, total = run.offers, 0.0
+    for batch in run.done:
+        fetched = ~o.held[batch.asset, batch.box]
+        total += float(batch.value.sum() - o.price * o.size[batch.asset[fetched]].sum())
+        total += float(batch.forced.sum()) * MUST
+    return total
+
+
+def _placed(run: Greedy) -> Placed:
+    o = run.offers
+    done = _joined(run.done)
+    order = np.argsort(done.asset, kind="stable")
+    done = done.where(order)
+    starts = np.searchsorted(done.asset, done.asset)
+    density = done.value / o.size[done.asset]
+    return Placed(
+        row=done.asset,
+        box=done.box,
+        number=np.arange(len(done)) - starts + 1,
+        density=density,
+        held=o.held[done.asset, done.box],
+        carried=done.carried,
+        copies=run.copies.astype(np.int64),
+        served=np.bincount(done.asset, done.carried, len(o.size)).astype(np.float64),
+        refused=run.refused,
+        tau=np.maximum(run.tau, 0.0),
+        mu=np.maximum(o.price, run.fill_bar - np.maximum(run.tau, 0.0)),
+        value=float(done.value.sum()),
+    )
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    if not batches:
+        none = np.zeros(0, np.intp)
+        zero = np.zeros(0)
+        return Batch(none, none, zero, zero, zero, none > 0)
+    names = ("asset", "box", "carried", "value", "worth", "forced")
+    return Batch(*(np.concatenate([getattr(each, name) for each in batches]) for name in names))

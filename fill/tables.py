@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
 from rich.table import Table
 
+from fill.brakes import Wants
 from fill.explain import amount
-from fill.generation import Summary
+from fill.generation import SiteSummary, Summary
 from wire.offload import OffloadReport
-from wire.plan import Plan
 
 
 def site_table(summary: Summary) -> Table:
@@ -82,28 +85,88 @@ def offload_table(report: OffloadReport) -> Table:
     return table
 
 
-def diff_table(old: Mapping[str, Plan], new: Mapping[str, Plan], title: str) -> Table:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What boxes are to hold in one generation; `plans`: the generation of each one's plan."""
+
+    plans: Mapping[str, int]
+    wants: Mapping[str, Wants]
+
+
+def diff_table(old: Held, new: Held, title: str) -> Table:
     """What each box gains and loses between two generations."""
     table = Table(title=title)
     table.add_column("box")
     for name in ("plans", "new", "new bytes", "gone", "gone bytes", "same"):
         table.add_column(name, justify="right")
-    for name in sorted(old.keys() | new.keys()):
-        before = {i.asset: i.bytes for i in old[name].desired} if name in old else {}
-        after = {i.asset: i.bytes for i in new[name].desired} if name in new else {}
-        gained = [asset for asset in after if asset not in before]
-        lost = [asset for asset in before if asset not in after]
-        numbers = [str(plans[name].generation) if name in plans else "-" for plans in (old, new)]
+    none = Wants(np.zeros(0, np.int32), np.zeros(0, np.int64))
+    for name in sorted(old.plans.keys() | new.plans.keys()):
+        before, after = old.wants.get(name, none), new.wants.get(name, none)
+        gained = ~np.isin(after.assets, before.assets)
+        lost = ~np.isin(before.assets, after.assets)
+        numbers = [str(held.plans.get(name, "-")) for held in (old, new)]
         table.add_row(
             name,
             " → ".join(numbers),
-            str(len(gained)),
-            amount(sum(after[asset] for asset in gained)),
-            str(len(lost)),
-            amount(sum(before[asset] for asset in lost)),
-            str(len(after) - len(gained)),
+            str(int(gained.sum())),
+            amount(float(after.bytes[gained].sum())),
+            str(int(lost.sum())),
+            amount(float(before.bytes[lost].sum())),
+            str(int((~gained).sum())),
         )
     return table
+
+
+def price_table(summary: Summary) -> Table:
+    """What each further point of offload costs: bytes of disk that one copy of the most asked for
+    takes, beside the disks that are there."""
+    table = Table(title="Disk for a share of demand (one copy of what is asked for most)")
+    table.add_column("site")
+    shares = list(next((site.points for site in summary.sites.values() if site.points), {}))
+    for name in (*shares, "next point", "disks", "plan"):
+        table.add_column(name, justify="right")
+    for name, site in sorted(summary.sites.items()):
+        if not site.demand_bytes:
+            continue
+        disks = sum(box.usable_bytes for box in summary.boxes.values() if box.site == name)
+        table.add_row(
+            name,
+            *(amount(size) for size in site.points.values()),
+            _next_point(site),
+            amount(disks),
+            percent(site.offload),
+        )
+    return table
+
+
+def _next_point(site: SiteSummary) -> str:
+    """Bytes of disk for one more point above what is planned."""
+    known = sorted((float(name.rstrip("%")), size) for name, size in site.points.items())
+    have = 100.0 * (site.offload or 0.0)
+    for (low, less), (high, more) in pairwise(known):
+        if have < high:
+            return amount((more - less) / (high - low))
+    return "-"
+
+
+def schedule_lines(summary: Summary) -> list[str]:
+    """When the transfers end, and what will not make it."""
+    told = summary.schedule
+    if told is None:
+        return []
+    hours, bound = told.makespan_s / 3600, told.makespan_bound_s / 3600
+    lines = [
+        f"transfers: {amount(told.upstream_bytes)} into sites (at least "
+        f"{amount(told.upstream_bound_bytes)}), {amount(told.peer_bytes)} between neighbours; "
+        f"done {hours:.2f} h after the window opens (no night could end before {bound:.2f} h)"
+    ]
+    if told.late:
+        cost = sum(told.late_cost_bytes.values())
+        lines.append(
+            f"will not make it tonight: {told.late} transfers, {amount(told.late_bytes)} are "
+            f"missing at the end of the window; {amount(cost)} will be asked for a day meanwhile"
+        )
+    return lines
 
 
 def share(part: float, whole: float) -> float | None:

@@ -94,9 +94,9 @@ class Stage:
 
     def planned_offload(self) -> dict[str, float]:
         """What the generation in force promises each embedded site, by fill's own summary."""
-        plans = self.run.folder / "fill" / "plans"
+        plans = self.run.folder / "fill" / "generations"
         current = (plans / "current").read_text().strip()
-        summary = json.loads((plans / current / "summary.json").read_bytes())
+        summary = json.loads((plans / current / "manifest.json").read_bytes())
         sites = summary["sites"]
         return {
             isp.site: sites[isp.site]["served_bytes"] / sites[isp.site]["demand_bytes"]

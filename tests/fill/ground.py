@@ -182,6 +182,11 @@ class Ground:
             )
         )
 
+    def slice(self, box: str, generation: int = 1) -> bytes:
+        """The signed plan of a box as it stands in the ledger."""
+        folder = self.folder / "state" / "generations" / str(generation)
+        return (folder / "slices" / f"{box}.jws").read_bytes()
+
     def fill(self, *args: str, check: bool = True) -> Done:
         """Run a `fill` command with this configuration, in this process: it is faster."""
         result = CliRunner().invoke(main, [*args, "--config", str(self.config)])

@@ -51,9 +51,9 @@ def test_a_plan_changed_on_the_disk_does_not_open(ground: Ground) -> None:
     """What is signed is the exact bytes."""
     ground.falling_demand(ground.synthetic(5))
     ground.fill("plan")
-    path = ground.folder / "state/plans/1/a1.jws"
+    path = ground.folder / "state/generations/1/slices/a1.jws"
     head, _payload, signature = path.read_bytes().split(b".")
-    swapped = (ground.folder / "state/plans/1/a2.jws").read_bytes().split(b".")[1]
+    swapped = (ground.folder / "state/generations/1/slices/a2.jws").read_bytes().split(b".")[1]
     with pytest.raises(AuthError):
         open_plan(b".".join([head, swapped, signature]), ground.files.own_keys())
 
@@ -199,8 +199,8 @@ def test_malformed_inputs_are_named_and_publish_nothing(
     assert done.returncode == 1
     assert told in done.stderr
     assert "Traceback" not in done.stderr
-    assert (ground.folder / "state/plans/current").read_text() == "1\n"
-    assert not (ground.folder / "state/plans/2").exists()
+    assert (ground.folder / "state/generations/current").read_text() == "1\n"
+    assert not (ground.folder / "state/generations/2").exists()
 
 
 def test_kill_at_any_moment_leaves_a_whole_generation(ground: Ground) -> None:
@@ -222,7 +222,9 @@ def test_kill_at_any_moment_leaves_a_whole_generation(ground: Ground) -> None:
         assert in_force(ground) >= before
         assert set(plans(ground)) == {"a1", "a2", "b1", "x1", "origin"}
         assert len({plan.generation for plan in plans(ground).values()}) == 1
-    numbers = [int(p.name) for p in (ground.folder / "state/plans").iterdir() if p.name.isdigit()]
+    numbers = [
+        int(p.name) for p in (ground.folder / "state/generations").iterdir() if p.name.isdigit()
+    ]
     ground.fill("plan")
     assert in_force(ground) > max(numbers)
 
@@ -231,7 +233,7 @@ def test_a_crash_between_folder_and_pointer_costs_a_number_only(ground: Ground) 
     """A generation that was never in force is not handed out, and its number is not used again."""
     ground.falling_demand(ground.synthetic(5))
     ground.fill("plan")
-    folder = ground.folder / "state/plans"
+    folder = ground.folder / "state/generations"
     (folder / "1").rename(folder / "7")
     (folder / "7").rename(folder / "1")
     (folder / "5").mkdir()
@@ -273,7 +275,7 @@ def test_a_history_that_is_none_is_named_and_publishes_nothing(ground: Ground) -
         done = ground.fill(command, check=False)
         assert done.returncode == 1
         assert "history.sqlite: this cannot be used as a history" in done.stderr
-    assert not (ground.folder / "state/plans/current").exists()
+    assert not (ground.folder / "state/generations/current").exists()
 
 
 def test_only_what_is_an_asset_can_be_purged(ground: Ground) -> None:

@@ -169,7 +169,9 @@ async def test_a_box_that_claims_to_hold_everything_does_not_stop_the_night(
     assert (await put(ground, "b1", encode(report)))[0] == 200
     kill(service)
     ground.fill("plan")
-    plan = open_plan((ground.folder / "state/plans/1/b1.jws").read_bytes(), ground.files.own_keys())
+    plan = open_plan(
+        (ground.folder / "state/generations/1/slices/b1.jws").read_bytes(), ground.files.own_keys()
+    )
     assert {item.action for item in plan.desired} == {"keep"}
 
 
@@ -213,7 +215,9 @@ async def test_a_plan_knows_what_was_reported(
     assert (await put(ground, "b1", delta))[0] == 200
     kill(service)
     ground.fill("plan")
-    plan = open_plan((ground.folder / "state/plans/1/b1.jws").read_bytes(), ground.files.own_keys())
+    plan = open_plan(
+        (ground.folder / "state/generations/1/slices/b1.jws").read_bytes(), ground.files.own_keys()
+    )
     kept = {item.asset for item in plan.desired if item.action == "keep"}
     assert kept == set(ids[1:])
 
@@ -272,7 +276,9 @@ async def test_a_purge_is_signed_listed_and_acknowledged_box_by_box(
     await ground.call("POST", "/v1/purge/ack", "a2", stranger)
     assert "every box has carried out" in ground.fill("purge", "--status").stdout
     ground.fill("plan")
-    plan = open_plan((ground.folder / "state/plans/1/b1.jws").read_bytes(), ground.files.own_keys())
+    plan = open_plan(
+        (ground.folder / "state/generations/1/slices/b1.jws").read_bytes(), ground.files.own_keys()
+    )
     assert not {item.asset for item in plan.desired} & set(ids)
 
 

@@ -64,7 +64,9 @@ async def test_the_second_night_is_planned_from_what_was_watched(
     await post(ground, batch(1, (favourite, "isp-b", 10**6), who="b1"), "b1")
     ground.write_config(demand='use = "history"')
     ground.fill("plan")
-    plan = open_plan((ground.folder / "state/plans/1/b1.jws").read_bytes(), ground.files.own_keys())
+    plan = open_plan(
+        (ground.folder / "state/generations/1/slices/b1.jws").read_bytes(), ground.files.own_keys()
+    )
     assert [item.asset for item in plan.desired] == [favourite]
 
 
