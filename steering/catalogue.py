@@ -21,7 +21,9 @@ from wire.durable import write_durably
 from wire.errors import NotFoundError, OcaError, UnavailableError, WireError
 from wire.log import get
 
-MANIFEST_BYTES_MAX = 16 * 1024 * 1024  # a day's explicit timeline; more is not a manifest
+# Three hours in segments of 2 s, each listed in each of 20 Representations, is 3.5 MB; every answer
+# is written anew, so a larger one would cost tens of milliseconds each.
+MANIFEST_BYTES_MAX = 4 * 1024 * 1024
 READ_MANIFESTS_MAX = 2_000  # manifests kept as read, ~100 kB each
 PREFETCH_AGAIN_S = 3.0  # after a failure that may pass; longer than FAILED_AGAIN_S
 FAILED_AGAIN_S = 2.0  # so that a thousand viewers of one title do not ask a dead origin each
@@ -43,7 +45,7 @@ class Manifests:
         self._slots = asyncio.Semaphore(fetches)
         self._read: OrderedDict[tuple[str, int, str], Manifest] = OrderedDict()
         self._flights: dict[tuple[str, int, str], asyncio.Task[Manifest]] = {}
-        self._failed: dict[tuple[str, int, str], float] = {}
+        self._failed: dict[tuple[str, int, str], tuple[float, BaseException]] = {}
         self.epoch = ""
 
     async def get(self, title: Title, suffix: str) -> Manifest:
@@ -120,16 +122,19 @@ class Manifests:
         return raw
 
     def _check_failed(self, key: tuple[str, int, str]) -> None:
-        failed_s = self._failed.get(key)
-        if failed_s is not None and asyncio.get_running_loop().time() < failed_s + FAILED_AGAIN_S:
+        failed_s, why = self._failed.get(key, (-FAILED_AGAIN_S, None))
+        if asyncio.get_running_loop().time() < failed_s + FAILED_AGAIN_S:
+            if isinstance(why, ManifestError):
+                raise ManifestError(str(why))  # what is wrong with it is what there is to say
             raise UnavailableError("the origin did not give this title's manifest just now")
 
     def _landed(self, key: tuple[str, int, str], done: asyncio.Task[Manifest]) -> None:
         self._flights.pop(key, None)
         if done.cancelled():
             return
-        if done.exception() is not None:
-            self._failed[key] = asyncio.get_running_loop().time()
+        why = done.exception()
+        if why is not None:
+            self._failed[key] = (asyncio.get_running_loop().time(), why)
             return
         self._failed.pop(key, None)
         self._read[key] = done.result()

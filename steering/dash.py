@@ -3,10 +3,14 @@
 Pure: text in, text out. The manifest is read once into a template of text and slots, so that
 everything else in it stays byte for byte, and writing it for a player is a join. Document types
 and entities are refused: a manifest needs none.
+
+A Representation's folder is its BaseURL, or what its SegmentTemplate begins with
+(`$RepresentationID$/seg-$Number$.m4s`); either becomes one BaseURL for each pathway.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.parsers import expat
@@ -18,6 +22,18 @@ MEDIA_TYPE = "application/dash+xml"
 # Where a Representation's BaseURL goes: before the first of these (order of the schema).
 _AFTER_BASE = ("BaseURL", "SubRepresentation", "SegmentBase", "SegmentList", "SegmentTemplate")
 _LEVELS = ("MPD", "Period", "AdaptationSet", "Representation")
+_NO_BASE = (None, "", "./")
+# Where segments' URLs stand (ISO/IEC 23009-1 §5.3.9), by element: the attributes that are URLs.
+_URLS = {
+    "SegmentTemplate": ("media", "initialization", "index", "bitstreamSwitching"),
+    "SegmentURL": ("media", "index"),
+    "Initialization": ("sourceURL",),
+    "RepresentationIndex": ("sourceURL",),
+    "BitstreamSwitching": ("sourceURL",),
+}
+DEPTH_MAX = 32  # an MPD's own elements are ten deep
+# Each is written with a BaseURL of ~700 bytes for each pathway: 1,000 make 3 MB for four.
+RENDITIONS_MAX = 1_000
 # What would send a player past us: the origin's own steering and its own address.
 _DROPPED = ("ContentSteering", "Location", "PatchLocation")
 
@@ -99,8 +115,10 @@ class _Open:
     base: str | None = None
     base_attributes: Mapping[str, str] = field(default_factory=dict)
     put_at: int | None = None
-    text: str = ""
-    children: int = 0
+    text: list[str] = field(default_factory=list)
+    empty: bool = True
+    folder: str = ""
+    """What segments' URLs at this level begin with, where it is not in a BaseURL."""
 
 
 class _Reader:
@@ -117,6 +135,7 @@ class _Reader:
         self.parser = expat.ParserCreate("utf-8")
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
+        self.parser.buffer_text = True
         self.parser.CharacterDataHandler = self._characters
         self.parser.StartDoctypeDeclHandler = self._doctype
 
@@ -130,7 +149,9 @@ class _Reader:
         raise ManifestError("the manifest declares a document type, which is refused")
 
     def _characters(self, text: str) -> None:
-        self.open[-1].text += text
+        self.open[-1].empty = False
+        if self.open[-1].name == "BaseURL":
+            self.open[-1].text.append(text)
 
     def _start(self, qname: str, attributes: dict[str, str]) -> None:
         prefix, _, name = qname.rpartition(":")
@@ -145,10 +166,42 @@ class _Reader:
             self.steered = True
             self.slots.append((begin, begin, Steering(self.prefix + "ContentSteering")))
         if self.open:
-            self.open[-1].children += 1
+            self.open[-1].empty = False
             if self.open[-1].put_at is None and name in _AFTER_BASE:
                 self.open[-1].put_at = begin
+        if len(self.open) >= DEPTH_MAX:
+            raise ManifestError(f"line {self._line}: more than {DEPTH_MAX} elements deep")
+        if name in _URLS and all(level.base in _NO_BASE for level in self.open):
+            self._take_folder(name, begin, attributes)
         self.open.append(_Open(name, begin, attributes))
+
+    @property
+    def _line(self) -> int:
+        return self.parser.CurrentLineNumber
+
+    def _take_folder(self, name: str, begin: int, attributes: Mapping[str, str]) -> None:
+        """Cut the folder off a segment's URLs, to be put into BaseURLs: all of a level share it."""
+        tag = self.raw[begin : self.raw.index(b">", begin)]
+        level = next(one for one in reversed(self.open) if one.name in _LEVELS)
+        for attribute in _URLS[name]:
+            folder, slash, _ = attributes.get(attribute, "").removeprefix("./").partition("/")
+            if not slash or ":" in folder:
+                continue
+            if level.folder and level.folder != folder:
+                raise ManifestError(
+                    f"line {self._line}: {attribute} begins with {folder[:40]!r}, and another "
+                    f"URL of this {level.name} with {level.folder[:40]!r}: one folder each is known"
+                )
+            level.folder = folder
+            found = re.search(
+                rb"\s%b\s*=\s*[\"'](\.?/?%b/)" % (attribute.encode(), re.escape(folder.encode())),
+                tag,
+            )
+            if found is None:
+                raise ManifestError(
+                    f"line {self._line}: {attribute} is written too oddly to change"
+                )
+            self.gone.append((begin + found.start(1), begin + found.end(1)))
 
     def _end(self, qname: str) -> None:
         element = self.open.pop()
@@ -164,7 +217,7 @@ class _Reader:
 
     def _is_empty(self, element: _Open, close: int) -> bool:
         """Whether an element that has just ended was written `<X/>`."""
-        return not element.children and not element.text and self.raw[close - 2 : close] == b"/>"
+        return element.empty and self.raw[close - 2 : close] == b"/>"
 
     def _base_url(self, element: _Open, end: int) -> None:
         parent = self.open[-1]
@@ -172,19 +225,11 @@ class _Reader:
             raise ManifestError(f"BaseURL in {parent.name} is not known here")
         self.gone.append((element.begin, end))
         if parent.base is None:
-            parent.base = element.text.strip()
+            parent.base = "".join(element.text).strip()
             parent.base_attributes = element.attributes
 
     def _representation(self, element: _Open, close: int, end: int) -> None:
-        chain = [*self.open, element]
-        base = "".join(level.base or "" for level in chain)
-        parts = split_uri(base)
-        if parts is None:
-            name = element.attributes.get("id", "?")
-            raise ManifestError(
-                f"Representation id={name!r}: its BaseURL {base[:80]!r} does not begin with the "
-                "folder of a rendition"
-            )
+        parts = self._folder_of(element)
         empty = self._is_empty(element, close)
         put_at = end - 2 if empty else (element.put_at or close)
         closing = f"</{self.prefix}Representation>"
@@ -200,10 +245,27 @@ class _Reader:
         self.gone = [span for span in self.gone if span[0] < element.begin]
         self.slots.append((element.begin, end, rendition))
 
+    def _folder_of(self, element: _Open) -> tuple[str, str]:
+        """The rendition's folder and what comes below it; raises ManifestError."""
+        chain = [*self.open, element]
+        base = "".join(level.base or "" for level in chain)
+        folder = next((level.folder for level in reversed(chain) if level.folder), "")
+        name = element.attributes.get("id", "?")
+        where = f"line {self._line}: Representation id={name[:40]!r}"
+        if folder and base.replace("./", "") == "":
+            base = folder.replace("$RepresentationID$", name) + "/"
+        elif folder:
+            raise ManifestError(f"{where}: a BaseURL and a folder in its segments' URLs as well")
+        parts = split_uri(base)
+        if parts is None:
+            detail = f"its BaseURL {base[:80]!r} does not begin with the folder of a rendition"
+            raise ManifestError(f"{where}: {detail}")
+        return parts
+
     def _kept(self, begin: int, end: int) -> str:
         """The text between two places, without what is dropped."""
         pieces, position = [], begin
-        for gone_begin, gone_end in self.gone:
+        for gone_begin, gone_end in sorted(self.gone):
             if begin <= gone_begin < end:
                 pieces.append(self.raw[position:gone_begin])
                 position = gone_end
@@ -215,8 +277,13 @@ def read_mpd(text: str) -> Manifest:
     """Read the origin's MPD; raises ManifestError naming the line or element at fault."""
     reader = _Reader(text.removeprefix("\ufeff").encode())
     reader.read()
-    if not any(isinstance(slot, Rendition) for *_, slot in reader.slots):
-        raise ManifestError("there is no Representation in it")
+    count = sum(isinstance(slot, Rendition) for *_, slot in reader.slots)
+    if not 1 <= count <= RENDITIONS_MAX:
+        raise ManifestError(
+            f"there are {count} Representations in it; 1 to {RENDITIONS_MAX} are rewritten"
+            if count
+            else "there is no Representation in it"
+        )
     cuts = [*reader.slots, *((begin, end, None) for begin, end in reader.gone)]
     cuts.sort(key=lambda cut: (cut[0], cut[1]))
     parts: list[str | Rendition | Steering] = []

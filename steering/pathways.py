@@ -30,8 +30,9 @@ def best_folder(name: str, first: Pathway, pathways: Sequence[Pathway]) -> str |
 
 
 def split_uri(uri: str) -> tuple[str, str] | None:
-    """A manifest's relative `<rendition>/<rest>` in two; None for any other kind of URI."""
+    """A manifest's relative `<rendition>/<rest>` in two; None for any other kind of URI, and for
+    one that leaves the rendition's folder."""
     name, slash, rest = uri.removeprefix("./").partition("/")
-    if not slash or not name or ":" in name or name == "..":
+    if not slash or not name or ":" in name or name == ".." or "/../" in f"/{rest}/":
         return None
     return name, rest

@@ -96,6 +96,40 @@ def test_prefixes_empty_elements_and_bases_of_outer_levels_are_understood() -> N
     assert len(root.findall(f"{NS}ContentSteering")) == 1
 
 
+TEMPLATES = """<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period id="p1">
+  <AdaptationSet contentType="video">
+    <SegmentTemplate media="$RepresentationID$/seg-$Number$.m4s"
+      initialization="$RepresentationID$/i.mp4"/><Representation id="360p" bandwidth="1"/>
+    <Representation id="720p" bandwidth="2"></Representation>
+  </AdaptationSet>
+  <AdaptationSet contentType="audio"><Representation id="1" bandwidth="1">
+    <SegmentTemplate initialization='./audio/init.mp4' media='./audio/a-$Time$.m4s'>
+      <SegmentTimeline><S t="0" d="4" r="9"/></SegmentTimeline></SegmentTemplate></Representation>
+  </AdaptationSet></Period><Period id="p2"><AdaptationSet><Representation id="1" bandwidth="1">
+    <SegmentList><Initialization sourceURL="1080p/i.mp4"/><SegmentURL media="1080p/1.m4s"/>
+      <SegmentURL media="1080p/2.m4s"/></SegmentList></Representation></AdaptationSet></Period>
+</MPD>
+"""
+
+
+def test_folders_in_templates_and_lists_move_into_base_urls() -> None:
+    """Packagers that write no BaseURL name the folder in each URL: it is cut off there, so that
+    every pathway can have one with its token; in every Period."""
+    root = rendered(way("a"), way("b", "360p", "audio", "1080p"), text=TEMPLATES)
+    assert bases(root, "360p") == [("a", "http://a/a/360p;T/"), ("b", "http://b/a/360p;T/")]
+    assert bases(root, "720p") == [("a", "http://a/a/720p;T/")]
+    first, second = root.iter(f"{NS}SegmentTemplate")
+    assert (first.get("media"), first.get("initialization")) == ("seg-$Number$.m4s", "i.mp4")
+    assert (second.get("media"), second.get("initialization")) == ("a-$Time$.m4s", "init.mp4")
+    assert [one.get("media") for one in root.iter(f"{NS}SegmentURL")] == ["1.m4s", "2.m4s"]
+    one = root.findall(f".//{NS}Representation")[-1]
+    assert [base.text for base in one.findall(f"{NS}BaseURL")] == [
+        "http://a/a/1080p;T/",
+        "http://b/a/1080p;T/",
+    ]
+    assert len(root.findall(f"{NS}ContentSteering")) == 1
+
+
 BOMB = '<!DOCTYPE MPD [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><MPD>&b;</MPD>'
 
 
@@ -110,6 +144,12 @@ BOMB = '<!DOCTYPE MPD [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><MPD>&b;</MPD>'
         (MPD.replace("<BaseURL>720p/</BaseURL>", ""), "720p.*folder of a rendition"),
         (MPD.replace(">720p/<", ">http://x/720p/<"), "720p"),
         (MPD.replace(">720p/<", ">../secret/<"), "720p"),
+        (MPD.replace(">720p/<", ">720p/../secret/<"), "720p"),
+        (TEMPLATES.replace('"$RepresentationID$/i', '"init/i'), "line 3.*one folder"),
+        (TEMPLATES.replace("'./audio/a-", "'&#x61;udio/a-"), "line 8.*oddly"),
+        (TEMPLATES.replace('"1"/>', '"1"><BaseURL>x/</BaseURL></Representation>', 1), "as well"),
+        ("<MPD>" + "<a>" * 40, "deep"),
+        ("<MPD><Period>" + "<Representation/>" * 1001 + "</Period></MPD>", "folder of a rendition"),
     ],
 )
 def test_mpd_that_cannot_be_rewritten_says_why(text: str, blame: str) -> None:

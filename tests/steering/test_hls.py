@@ -145,10 +145,69 @@ def test_other_tags_pass_and_the_origins_own_steering_does_not() -> None:
     assert first["PATHWAY-ID"] == "a"
 
 
+def test_subtitles_and_captions_are_of_one_pathway_as_well() -> None:
+    """Shaka finds subtitles' pathways by PATHWAY-ID on EXT-X-MEDIA alone; captions have no URI."""
+    text = EXTRAS.replace("CLOSED-CAPTIONS=NONE", 'CLOSED-CAPTIONS="cc"').replace(
+        "\n\n", '\n#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",NAME="E",INSTREAM-ID="CC1"\n'
+    )
+    ways = [way("a", "360p", "audio", "text"), way("b", "audio", "360p")]
+    found = read(read_multivariant(text).render(ways, "u"))
+    for tag in found.media:
+        assert tag["GROUP-ID"].endswith("@" + tag["PATHWAY-ID"])
+    subtitles = {tag["GROUP-ID"]: tag["URI"] for tag in found.media if tag["TYPE"] == "SUBTITLES"}
+    assert subtitles == dict.fromkeys(("subs@a", "subs@b"), "http://a/a/text;T/en.m3u8")
+    assert {own["CLOSED-CAPTIONS"] for own, _ in found.variants} == {"cc@a", "cc@b"}
+    assert {own["SUBTITLES"] for own, _ in found.variants} == {"subs@a", "subs@b"}
+
+
+def test_what_is_the_same_on_all_pathways_has_one_stable_id() -> None:
+    """Shaka merges tags that differ in group and URI only: two groups with one NAME stay two by
+    their ids. The origin's own ids are kept."""
+    text = MASTER.replace(
+        "#EXT-X-STREAM-INF",
+        '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="hi",NAME="English",LANGUAGE="en",URI="720p/a.m3u8"\n'
+        '#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="hi",STABLE-VARIANT-ID="mine"\n360p/media.m3u8\n'
+        "#EXT-X-STREAM-INF",
+        1,
+    )
+    found = rendered(way("a"), way("b"), text=text)
+    sounds = [tag["STABLE-RENDITION-ID"] for tag in found.media]
+    assert sounds == ["audio/media.m3u8", "720p/a.m3u8"] * 2
+    ids = [own["STABLE-VARIANT-ID"] for own, _ in found.variants]
+    assert ids == ["mine", "360p/media.m3u8", "720p/media.m3u8", "1080p/media.m3u8"] * 2
+
+
+def test_session_keys_and_data_are_served_by_a_holder() -> None:
+    """Their URIs would otherwise be looked for at steering; others' addresses stay."""
+    text = EXTRAS.replace(
+        "\n\n",
+        '\n#EXT-X-SESSION-DATA:DATA-ID="x",URI="360p/data.json"\n'
+        '#EXT-X-SESSION-KEY:METHOD=SAMPLE-AES,URI="skd://key",KEYFORMAT="f"\n'
+        '#EXT-X-SESSION-DATA:DATA-ID="y",URI="1080p/data.json"\n',
+    )
+    told = read_multivariant(text).render([way("a", "360p", "audio")], "u")
+    assert '#EXT-X-SESSION-DATA:DATA-ID="x",URI="http://a/a/360p;T/data.json"' in told
+    assert '#EXT-X-SESSION-KEY:METHOD=SAMPLE-AES,URI="skd://key",KEYFORMAT="f"' in told
+    assert 'DATA-ID="y"' not in told
+
+
+def test_variables_are_filled_in() -> None:
+    """URIs have to be known here (RFC 8216bis §4.3); the definition stays, for media playlists."""
+    text = EXTRAS.replace('VALUE="y"', 'VALUE="360p"').replace("./360p/media", "{$x}/media")
+    told = read_multivariant(text).render([way("a", "360p", "audio")], "u")
+    assert "http://a/a/360p;T/media.m3u8?v=1" in told and "#EXT-X-DEFINE" in told
+
+
 @pytest.mark.parametrize(
     "text, blame",
     [
         ("", "line 1"),
+        ("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nmedia.m3u8\n", "line 3.*folder"),
+        ("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n/a/media.m3u8\n", "line 3.*folder"),
+        ("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\na/../../b.m3u8\n", "line 3.*folder"),
+        ("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{$v}/b.m3u8\n", "line 3.*'v' has no value"),
+        ('#EXTM3U\n#EXT-X-SESSION-DATA:DATA-ID="x",URI="data.json"\n', "line 2.*folder"),
+        ("#EXTM3U\n" + "#EXT-X-STREAM-INF:BANDWIDTH=1\na/b.m3u8\n" * 1001, "1001 variants"),
         ("#EXTM3U\n#EXTINF:4,\nseg.m4s\n", "line 2.*media playlist"),
         ("#EXTM3U\n", "no variant"),
         ("#EXTM3U\n360p/media.m3u8\n", "line 2"),

@@ -126,3 +126,19 @@ async def test_manifests_are_fetched_as_soon_as_the_origin_is_there(tmp_path: Pa
         backstage.origin_answers = True
         stored = tmp_path / "state" / "manifests"
         await replica.until("/healthz", lambda *_: [*stored.rglob("12-master.m3u8")])
+
+
+async def test_a_manifest_that_cannot_be_rewritten_is_told_by_line(tmp_path: Path) -> None:
+    """Whoever packaged it is to blame, and learns file, line and reason; players may read it."""
+    async with running(tmp_path) as replica:
+        for number, name in ((31, "broken.m3u8"), (32, "broken.mpd")):
+            bad = Title(id=f"bad{number}", assets=(), manifest=number, manifests=(name,))
+            replica.backstage.titles = (*replica.backstage.titles, bad)
+            await replica.until(
+                f"/v1/steer?title={bad.id}&client=127.0.0.1", lambda status, _: status < 404
+            )
+            path = f"/v1/play/{bad.id}.{name.partition('.')[2]}"
+            status, headers, body = await replica.ask(path)
+            assert status == 502 and headers["Content-Type"] == "application/problem+json"
+            assert headers["Access-Control-Allow-Origin"] == "*"
+            assert b"broken" in body and b"line 3" in body
