@@ -12,6 +12,7 @@ from rich.table import Table
 
 from steering.asking import ADMIN_URL, ask, console, load_or_say
 from steering.configcmd import config
+from steering.linting import lint
 from steering.server import serve
 from wire import log
 from wire.steer import BoxState, Explanation, FleetState, SiteVerdict
@@ -38,6 +39,7 @@ def main() -> None:
     Check before a start:   steering check-config --config steering.toml
     Why is a client there:  steering explain --client 192.0.2.7 --title my-film
     How is the fleet:       steering fleet
+    Do players fit:         steering lint http://steering/v1/play/my-film.m3u8
     Change fleet or policy: steering config publish steering.toml
 
     Players ask the public listener: GET /v1/steer?title=T (JSON), /v1/play/T.m3u8 and T.mpd
@@ -47,6 +49,7 @@ def main() -> None:
 
 
 main.add_command(config)
+main.add_command(lint)
 
 
 @main.command("serve")
