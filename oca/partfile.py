@@ -1,7 +1,8 @@
 """A file on its way in: appended to, checked while it grows, and given its name when it is whole.
 
 xxh3-128 over each chunk finds wrong bytes early, so that only the chunk is fetched again; SHA-256
-over the whole is what fill trusts. All calls block. They may come from several threads, one call
+over the whole is what fill trusts. Past the page cache, so that the last block (4 KiB) of a file
+that is cut off is fetched again. All calls block. They may come from several threads, one call
 after another; `close` ends the last one, also one that nobody waits for any more.
 """
 
@@ -18,6 +19,7 @@ from typing import Protocol
 
 import xxhash
 
+from oca.directfile import DirectFile
 from wire.catalogue import CHUNK_BYTES, File
 from wire.errors import OcaError
 
@@ -84,6 +86,7 @@ class PartFile:
         """Nothing is opened yet: `resume` does that."""
         self.path, self.final, self.file = path, final, file
         self._fd = -1
+        self._out: DirectFile | None = None
         self._closed = False
         self._lock = threading.Lock()  # held while a call is at work, on the disk perhaps
         self._guard = threading.Lock()  # of _closed and _busy; never held for long
@@ -100,23 +103,25 @@ class PartFile:
             self._reset()
             try:
                 while data := os.pread(self._fd, READ_BYTES, self.offset):
+                    self._check_room_for(data)
                     self._digest(data)
             except WrongBytes:
                 pass
             os.ftruncate(self._fd, self.offset)
+            self._out = DirectFile(self._fd, self.offset)
         return self.offset
 
     def write(self, pieces: Iterable[bytes]) -> None:
         """Append; raises WrongBytes (and falls back to the last good chunk) or StoreError."""
         with self._held():
+            out = self._opened()
             for data in pieces:
+                self._check_room_for(data)
                 with blame(self.path):
-                    at = self.offset
-                    view = memoryview(data)
-                    while view:
-                        count = os.pwrite(self._fd, view, at)
-                        view, at = view[count:], at + count
+                    out.write(data)
                 self._digest(data)
+            with blame(self.path):
+                out.settle()
 
     def restart(self) -> None:
         """Forget all that came; raises StoreError."""
@@ -129,10 +134,12 @@ class PartFile:
         Raises WrongBytes (and begins again from nothing) or StoreError.
         """
         with self._held():
+            out = self._opened()
             if self.offset != self.file.bytes or self._sha.hexdigest() != self.file.sha256:
                 self._restart()
                 raise WrongBytes(f"{self.file.name}: SHA-256 is not the catalogue's")
             with blame(self.path):
+                out.finish()
                 os.ftruncate(self._fd, self.offset)
                 self._sync()
                 self.path.rename(self.final)
@@ -157,6 +164,9 @@ class PartFile:
                 self._let_go()
 
     def _let_go(self) -> None:
+        if self._out is not None:
+            self._out.release()
+            self._out = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -177,6 +187,11 @@ class PartFile:
                     if self._closed:
                         self._let_go()
 
+    def _opened(self) -> DirectFile:
+        if self._out is None:
+            raise StoreError(f"{self.path}: not open", errno.EBADF)
+        return self._out
+
     def _restart(self) -> None:
         self._reset()
         with blame(self.path):
@@ -184,15 +199,19 @@ class PartFile:
 
     def _reset(self) -> None:
         self.offset = self._good_offset = 0
+        if self._out is not None:
+            self._out.back(0)
         self._sha = hashlib.sha256()
         self._good_sha = self._sha.copy()
         self._chunk: _Hash = xxhash.xxh3_128()
 
-    def _digest(self, data: bytes) -> None:
-        """Take `data` at `offset` into the hashes; raises WrongBytes at a chunk that is wrong."""
+    def _check_room_for(self, data: bytes) -> None:
         if self.offset + len(data) > self.file.bytes:
             self._fall_back()
             raise WrongBytes(f"{self.file.name}: more bytes than the catalogue says")
+
+    def _digest(self, data: bytes) -> None:
+        """Take `data` at `offset` into the hashes; raises WrongBytes at a chunk that is wrong."""
         view = memoryview(data)
         while view:
             piece = view[: CHUNK_BYTES - self.offset % CHUNK_BYTES]
@@ -216,3 +235,5 @@ class PartFile:
         """Back to the end of the last good chunk. The tail is overwritten, or cut on resume."""
         self.offset, self._sha = self._good_offset, self._good_sha.copy()
         self._chunk = xxhash.xxh3_128()
+        if self._out is not None:
+            self._out.back(self.offset)

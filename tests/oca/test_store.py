@@ -10,6 +10,7 @@ from threading import Barrier
 
 import pytest
 
+from oca.directfile import BLOCK_BYTES
 from oca.partfile import PartFile, StoreError, WrongBytes
 from oca.stock import recover
 from oca.store import ENTRY, Store, part_path
@@ -123,20 +124,20 @@ def test_what_was_sent_back_is_checked_again_and_completed(store: Store) -> None
 def test_a_start_finds_leftovers(store: Store) -> None:
     """Trash goes, incoming without an entry goes, incoming of what is held goes; parts stay."""
     take_in(store, 5, 100)
-    asset, content = make_asset(6, 5000)
+    asset, content = make_asset(6, 5 * BLOCK_BYTES)
     store.begin(encode(asset))
     part = store.part(asset, asset.files[0])
     part.resume()
-    part.write([content["seg-0.m4s"][:3000]])
+    part.write([content["seg-0.m4s"][: 3 * BLOCK_BYTES + 1]])
     (store.root / "trash" / "9").mkdir()
     (store.root / "incoming" / "8").mkdir()
     (store.root / "incoming" / "5").mkdir()
     (store.root / "a" / "notes").mkdir()
     again = Store(store.root)
     assert set(recover(again)) == {5}
-    assert again.gathering() == {6: 3000}
+    assert again.gathering() == {6: 3 * BLOCK_BYTES}
     assert not list((store.root / "trash").iterdir())
-    assert again.part(asset, asset.files[0]).resume() == 3000
+    assert again.part(asset, asset.files[0]).resume() == 3 * BLOCK_BYTES
 
 
 def test_another_entry_under_the_same_id_starts_from_nothing(store: Store) -> None:
