@@ -28,8 +28,8 @@ TURN_BYTES_MAX = 256 * 1024
 """Of a file in one go, then other connections have their turn: ~0.05 ms."""
 
 READ_BYTES_MAX = 256 * 1024
-"""Of a cold file before it is sent; the kernel reads on meanwhile. With 1 MiB a viewer waits for all
-of it: a third fewer cold bytes a second (`make bench-edge`, row storm)."""
+"""Of a cold file before it is sent; the kernel reads on meanwhile. With 1 MiB a viewer waits for
+all of it: a third fewer cold bytes a second (`make bench-edge`, row storm)."""
 
 JOIN_BYTES_MAX = 16 * 1024  # up to here one copy is cheaper than a second piece
 
