@@ -21,7 +21,7 @@ from steering.decide import Decision, Question, decide
 from steering.engine import Engine, Moment
 from steering.order import Listing, clones, has_port, nearest, priorities, stay
 from steering.pathways import Pathway
-from steering.session import Seals, Session, Standing, digest_of
+from steering.session import STATE_CHARS_MAX, Seals, Session, Standing, digest_of
 from steering.titles import assets_by_name
 from wire.catalogue import AssetKind, Title
 from wire.errors import PeerError, UnavailableError
@@ -187,6 +187,19 @@ def steering_uri(base: str, session: Session, seals: Seals) -> str:
         "state": seals.seal(session),
     }
     return f"{base}?{urlencode(said, safe=',')}"
+
+
+def kept(asked: Asked, url: str, ttl_s: int) -> SteeringManifest:
+    """What is answered without a decision when there is no time for one: stay where you are, and
+    come back later. The state goes back as it came. (A refusal would be worse: hls.js never asks
+    again after a 429, and players that hear nothing ask again at once.)"""
+    stays = [asked.current] if asked.current in asked.listed else []
+    order = dict.fromkeys((*(name for name in stays if name), *asked.listed))
+    said = {"title": asked.title, "pathways": ",".join(asked.listed)}
+    if 0 < len(asked.state) <= STATE_CHARS_MAX:
+        said["state"] = asked.state
+    reload_uri = f"{url}?{urlencode(said, safe=',')}"
+    return SteeringManifest(ttl_s=ttl_s, priority=tuple(order), reload_uri=reload_uri)
 
 
 def jittered(ttl_s: int, share: float, chance: int) -> int:

@@ -11,6 +11,7 @@ from multidict import MultiDict
 from yarl import URL
 
 from steering.asked import LISTED_MAX, Asked, Protocols, read_question
+from steering.offers import kept
 from wire.errors import WireError
 
 OURS = "title=film&pathways=a,b.2_C-d,origin&state=xyz"
@@ -91,3 +92,14 @@ def test_any_query_is_a_question_or_a_wire_error(pairs: list[tuple[str, str]]) -
     """Nothing else is ever raised."""
     with contextlib.suppress(WireError):
         read_question(Protocols.HLS, MultiDict(pairs))
+
+
+def test_without_time_for_a_decision_a_player_is_told_to_stay() -> None:
+    """Its own pathway first, all that its manifest lists, the state as it came, a longer TTL."""
+    told = kept(ask(Protocols.HLS, "&_HLS_pathway=origin"), "http://s/v1/steering/hls", 300)
+    assert (told.ttl_s, told.priority) == (300, ("origin", "a", "b.2_C-d"))
+    assert told.reload_uri == f"http://s/v1/steering/hls?{OURS}"
+    lost = kept(ask(Protocols.HLS, "&_HLS_pathway=clone"), "http://s/v1/steering/hls", 300)
+    assert lost.priority == ("a", "b.2_C-d", "origin"), "Shaka would not know the clone any more"
+    long = kept(ask(Protocols.HLS, ours=OURS + "x" * 1000), "http://s/", 300)
+    assert "state" not in str(long.reload_uri)
