@@ -14,23 +14,22 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
+from steering.accesslog import AccessLog
 from steering.address import Client, parse_client
 from steering.batch import Batch
-from steering.decide import Decision
+from steering.decide import Decision, Snapshot
 from steering.engine import Engine, Moment
 from steering.forwarded import Network, client_of
 from steering.metrics import Metrics
 from wire.codec import decode
 from wire.errors import PeerError, UnavailableError, WireError
 from wire.ids import ASSET_ID_MAX
-from wire.log import get
 from wire.steer import BatchQuestion
 from wire.web import json_response
 
 BATCH_BYTES_MAX = 64 * 1024  # 1,000 numbers of ten digits, spaces and all, are 16 kB
 BODY_S = 10.0  # a small body that takes longer is held back on purpose
 STEPS_A_TURN = 16  # titles of a batch decided at once: ~2 ms with a signature each
-LOGGED_MAX = 32  # boxes passed over that one log record names
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "*",
@@ -45,7 +44,6 @@ PREFLIGHT = {
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?\Z|\[[0-9A-Fa-f:.]+\](:\d{1,5})?\Z")
 TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
-_log = get("api")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -63,13 +61,14 @@ class Api:
         self,
         engine: Engine,
         metrics: Metrics,
+        records: AccessLog,
         proxies: Sequence[Network],
         public_url: str,
         *,
         may_name_client: bool = False,
     ) -> None:
         """`public_url` is the base in manifests; empty: what the request says."""
-        self._engine, self._metrics = engine, metrics
+        self._engine, self._metrics, self._records = engine, metrics, records
         self._proxies, self._public_url = proxies, public_url.rstrip("/")
         self._may_name_client = may_name_client
 
@@ -87,7 +86,7 @@ class Api:
         self.check_ready()
         title, assets = self._engine.what(asset, title_id)
         answer, decision = self._engine.steer(client, title, assets, now())
-        self.record(request, decision, asset, begun_s)
+        self.record(request, decision, begun_s)
         return json_response(answer)
 
     async def steer_many(self, request: web.Request) -> web.Response:
@@ -99,7 +98,7 @@ class Api:
         self.check_ready()
         batch = Batch(self._engine, client, question.assets, now())
         for done, decision in enumerate(batch.steps(), start=1):
-            self.record(request, decision, None, begun_s)
+            self.record(request, decision, begun_s, snapshot=batch.snapshot)
             if done % STEPS_A_TURN == 0:
                 await asyncio.sleep(0)
         return json_response(batch.answer())
@@ -133,28 +132,18 @@ class Api:
         self,
         request: web.Request,
         decision: Decision,
-        asset: int | None,
         begun_s: float,
         order: Sequence[str] = (),
+        snapshot: Snapshot | None = None,
     ) -> None:
-        """One access record per decision: the client's prefix, ranks, reasons, who was chosen."""
+        """Count one decision, and keep the record of it; `snapshot` is the one that it was made
+        from, if not the latest."""
         surface = _surface(request.path)
         self._metrics.decided(surface, decision)
         self._metrics.answer_s.observe(time.perf_counter() - begun_s)
-        question = decision.question
-        _log.info(
-            "decision",
-            surface=surface,
-            client=question.client.block_text,
-            title=question.title,
-            asset=asset,
-            home=decision.home,
-            ranks=[[site.site, site.rank] for site in decision.ranked],
-            passed=[[name, why.value] for name, why in decision.passed_over()[:LOGGED_MAX]],
-            chosen=[place.pathway for place in decision.places],
-            **({"order": list(order)} if order else {}),
-            stale=decision.stale,
-        )
+        snapshot = snapshot or self._engine.view.latest
+        if snapshot is not None:
+            self._records.put(surface, decision, snapshot, order)
 
 
 @web.middleware

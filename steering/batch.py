@@ -25,7 +25,7 @@ class Batch:
         """`assets` may be of any titles, or of none."""
         self._engine, self._client, self._at = engine, client, at
         self._asked = tuple(dict.fromkeys(assets))
-        self._snapshot = engine.view.snapshot(at.now_s)
+        self.snapshot = engine.view.snapshot(at.now_s)
         self._found: dict[int, BatchAsset] = {}
         self._places: dict[str, BatchPlace] = {}
 
@@ -44,18 +44,18 @@ class Batch:
 
     def answer(self) -> BatchAnswer:
         """What was found, after the last step."""
-        ranked = self._snapshot.ranking.of(self._client)
+        ranked = self.snapshot.ranking.of(self._client)
         return BatchAnswer(
             home=ranked[0].site if ranked else "",
             ttl_s=self._engine.rules.ttl_s,
             places=tuple(sorted(self._places.values(), key=lambda place: place.rank)),
             assets=tuple(self._found[asset] for asset in self._asked),
-            stale=self._snapshot.stale,
+            stale=self.snapshot.stale,
         )
 
     def _decide(self, title: Title, assets: Sequence[int]) -> Decision:
         question = Question(self._client, title.id, assets, self._engine.rules.pathways)
-        decision = decide(question, self._snapshot)
+        decision = decide(question, self.snapshot)
         ranks = {place.pathway: place.rank for place in decision.places}
         for box in decision.chosen:
             self._places.setdefault(

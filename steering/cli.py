@@ -13,6 +13,7 @@ from rich.table import Table
 from steering.asking import ADMIN_URL, ask, console, load_or_say
 from steering.configcmd import config
 from steering.linting import lint
+from steering.replaycmd import replay
 from steering.server import serve
 from wire import log
 from wire.steer import BoxState, Explanation, FleetState, SiteVerdict
@@ -41,6 +42,7 @@ def main() -> None:
     How is the fleet:       steering fleet
     Do players fit:         steering lint http://steering/v1/play/my-film.m3u8
     Change fleet or policy: steering config publish steering.toml
+    What would it change:   steering replay decisions.jsonl --policy new.toml
 
     Players ask the public listener: GET /v1/steer?title=T (JSON), /v1/play/T.m3u8 and T.mpd
     (manifests with Content Steering). Appliances report to it, signed. `explain`, `fleet` and
@@ -50,6 +52,7 @@ def main() -> None:
 
 main.add_command(config)
 main.add_command(lint)
+main.add_command(replay)
 
 
 @main.command("serve")

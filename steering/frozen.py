@@ -15,6 +15,8 @@ from wire.fleet import Wanted
 from wire.ids import ORIGIN_ID
 from wire.steer import Reason
 
+WEIGHTLESS = "weight 0 in the policy"
+
 
 def box_of(
     record: BoxRecord, base_url: str, policy: Policy, epoch: str, now_s: float, silent_max_s: float
@@ -28,12 +30,12 @@ def box_of(
     same_world = not epoch or record.inventory_epoch == epoch
     factor = policy.weight_of(spec.id, spec.site)
     if factor <= 0 and passed is None:
-        passed, detail = Reason.DRAINING, "weight 0 in the policy"
+        passed, detail = Reason.DRAINING, WEIGHTLESS
     return Box(
         id=spec.id,
         site=spec.site,
         base_url=base_url,
-        weight=((beat and beat.capacity_bps) or spec.link_bps) * factor,
+        weight=((beat and beat.capacity_bps) or spec.link_bps) * (factor or 1.0),
         health=beat.health if beat else 0.0,
         admit=beat.admit if beat else 0.0,
         passed=passed,

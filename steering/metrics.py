@@ -46,6 +46,9 @@ class Metrics:
         )
         self._titles = Gauge("steering_titles", "Titles known", registry=self.registry)
         self._routes = Gauge("steering_prefixes", "Prefixes in the table", registry=self.registry)
+        self._records = Counter(
+            "steering_records_total", "Records of decisions", ["result"], registry=self.registry
+        )
         self._generation = Gauge(
             "steering_config_generation", "Configuration that runs", registry=self.registry
         )
@@ -58,6 +61,10 @@ class Metrics:
             self._passed.labels(reason.value).inc()
         if decision.places:
             self._ranks.labels(str(decision.places[0].rank)).inc()
+
+    def recorded(self, result: str, count: int) -> None:
+        """Count records of decisions: `written`, `left_out`, `failed`."""
+        self._records.labels(result).inc(count)
 
     def reported(self, kind: str, result: str) -> None:
         """Count one report (`heartbeat`, `inventory`, `routes`) and how it went."""

@@ -74,7 +74,7 @@ class Playing:
         url = self._api.base(request) + request.path
         found = self._offers.steering(client, title, asked, url, now(), _chance())
         self._sessions.labels(found.standing.value).inc()
-        self._api.record(request, found.decision, None, begun_s, order=found.manifest.priority)
+        self._api.record(request, found.decision, begun_s, order=found.manifest.priority)
         return json_response(found.manifest)
 
     async def play(self, request: web.Request) -> web.Response:
@@ -91,7 +91,7 @@ class Playing:
         kind = "hls" if suffix == "m3u8" else "dash"
         url = f"{self._api.base(request)}/v1/steering/{kind}"
         text, decision = self._offers.play(client, title, manifest, url, now(), _chance())
-        self._api.record(request, decision, None, begun_s)
+        self._api.record(request, decision, begun_s)
         media_type = hls.MEDIA_TYPE if kind == "hls" else dash.MEDIA_TYPE
         return web.Response(
             body=text.encode(), content_type=media_type, headers={"Cache-Control": "no-store"}

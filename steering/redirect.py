@@ -54,7 +54,7 @@ class Redirect:
             passed = frozenset(self._engine.view.records) - {ORIGIN_ID}
         title, _ = self._engine.what(asset, None)
         folder, decision = redirect_target(self._engine, client, title, asset, passed, now())
-        self._api.record(request, decision, asset, begun_s)
+        self._api.record(request, decision, begun_s)
         location = f"{folder}{name}?{query}" if query else folder + name
         return web.Response(status=302, headers={"Location": location, "Cache-Control": "no-store"})
 

@@ -10,6 +10,7 @@ import time
 import aiohttp
 from aiohttp import web
 
+from steering.accesslog import AccessLog
 from steering.admin import Admin, healthz, operators_only
 from steering.api import Api, cors
 from steering.catalogue import CataloguePoller, Manifests
@@ -39,6 +40,7 @@ from wire.web import problems, serve_until_stopped
 FILL_AUDIENCE = "fill"
 """Whom the signed poll for titles is meant for; fill knows replicas by their key's `kid`."""
 
+RECORDS_FILE = "decisions.jsonl"
 _log = get("server")
 
 
@@ -63,6 +65,12 @@ class Replica:
         life_s = config.tokens.bucket_s + config.tokens.life_s
         self.seals = Seals(derived_secret(loaded.key, PURPOSE), life_s)
         self.metrics = Metrics(self.engine)
+        self.records = AccessLog(
+            loaded.state / (config.records.file or RECORDS_FILE),
+            config.records,
+            lambda: (self.view.generation, self.view.fleet.sites),
+            self.metrics.recorded,
+        )
         self.store = SnapshotStore(loaded.state, self.view)
         self.manifests = Manifests(
             loaded.state / "manifests",
@@ -140,6 +148,7 @@ class Replica:
         return Api(
             self.engine,
             self.metrics,
+            self.records,
             self._loaded.proxies,
             self._loaded.config.public_url,
             may_name_client=may_name_client,
@@ -162,6 +171,7 @@ async def serve(loaded: Loaded) -> None:
         replica = Replica(loaded, session)
         tasks = [
             asyncio.create_task(replica.poller.run()),
+            asyncio.create_task(replica.records.run()),
             asyncio.create_task(replica.store.run(config.snapshot_s)),
         ]
         for task in tasks:
@@ -175,6 +185,7 @@ async def serve(loaded: Loaded) -> None:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await replica.records.flush()
             with contextlib.suppress(OSError):
                 await replica.store.save()
 

@@ -173,6 +173,11 @@ class View:
         )
         return self._snapshot
 
+    @property
+    def latest(self) -> Snapshot | None:
+        """The snapshot that the last decision was made from."""
+        return self._snapshot
+
     def is_stale(self, now_s: float) -> bool:
         """Whether more than half of the boxes ever heard are silent: then the fault is ours."""
         self._changed.update(self._watch.fallen(now_s))

@@ -6,10 +6,11 @@ import pytest
 
 from steering.address import parse_client
 from steering.decide import Ranking
+from steering.frozen import WEIGHTLESS
 from steering.locate import RouteTable
 from steering.policy import DEFAULT, Policy, as_dict, policy_of, read_policy
 from steering.view import Silence, View
-from tests.steering.test_view import fleet
+from tests.steering.test_view import EPOCH, beat, fleet
 from wire.errors import WireError
 from wire.fleet import Site
 from wire.ids import SiteKind
@@ -63,9 +64,13 @@ def test_the_order_of_kinds_is_the_policy_s() -> None:
 
 def test_weights_multiply_capacity_and_zero_takes_a_box_out() -> None:
     """By box and by site; the origin, a last resort without a share, has none."""
-    view = View(fleet(), Silence(10.0, 3), Policy(weights={"a": 0.5, "b": 0.0}))
+    view = View(fleet(), Silence(10.0, 3), Policy(weights={"a": 0.5}))
     boxes = {box.id: box for site in view.snapshot(0.0).boxes.values() for box in site}
     plain = View(fleet(), Silence(10.0, 3)).snapshot(0.0)
     before = {box.id: box for site in plain.boxes.values() for box in site}
     assert boxes["a"].weight == before["a"].weight / 2
-    assert boxes["b"].weight == 0 and boxes["b"].passed is not None
+    seen = View(fleet(), Silence(10.0, 3), Policy(weights={"b": 0.0}))
+    seen.set_epoch(EPOCH)
+    seen.heartbeat(beat("b", 1), 0.0)
+    (state,) = [box for box in seen.state(1.0).boxes if box.appliance == "b"]
+    assert (state.state, state.why) == ("drained", WEIGHTLESS)

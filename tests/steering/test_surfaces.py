@@ -221,13 +221,21 @@ async def test_each_decision_leaves_one_record_without_the_address(tmp_path: Pat
         await replica.report("x1")
         await replica.report("a1", assets=[])
         await replica.get("/v1/steer?asset=2")
-        log = (tmp_path / "log").read_text()
-        (record,) = [json.loads(line) for line in log.splitlines() if '"decision"' in line]
-        assert record["client"] == "127.16.5.0/24" and IN_A not in log
+        file = tmp_path / "state" / "decisions.jsonl"
+        await replica.until(
+            "/healthz", lambda *_: file.exists() and b"decision" in file.read_bytes()
+        )
+        text = file.read_text()
+        (record,) = [json.loads(line) for line in text.splitlines() if '"decision"' in line]
+        assert record["client"] == "127.16.5.0/24" and record["policy"] == "default"
         assert record["ranks"] == [["isp-a", 0], ["ix", 1]]
         assert ["a1", "C"] in record["passed"] and ["a2", "H"] in record["passed"]
         assert record["chosen"] == ["x1", "origin"] and record["home"] == "isp-a"
-        assert "URISigningPackage" not in log and "eyJ" not in log
+        for written in (text, (tmp_path / "log").read_text()):
+            assert IN_A not in written and "URISigningPackage" not in written
+            assert "eyJ" not in written
+        _, text = await replica.get("/metrics", admin=True)
+        assert 'steering_records_total{result="written"} 1.0' in text
 
 
 async def test_one_signature_serves_all_sessions_of_a_title_and_home(tmp_path: Path) -> None:
