@@ -22,7 +22,7 @@ from deploy.demo.playback import BufferClock, Pathways, Stall
 from deploy.demo.truth import Truth
 from wire.codec import decode
 from wire.errors import WireError
-from wire.steer import ContentSteering
+from wire.pathways import SteeringManifest
 
 T = TypeVar("T")
 BUFFER_MAX_S = 10.0
@@ -256,7 +256,7 @@ class Player:
             answer = await self._steering_client.get(url + query)
             if answer.status != 200:
                 return url, RETRY_STEERING_S
-            manifest = decode(ContentSteering, answer.body, "steering manifest")
+            manifest = decode(SteeringManifest, answer.body, "steering manifest")
         except (FetchError, WireError):
             return url, RETRY_STEERING_S
         self.diary.steering_asked += 1

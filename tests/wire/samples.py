@@ -7,7 +7,7 @@ from typing import Any
 
 from pyroaring import BitMap
 
-from wire import catalogue, events, fleet, offload, plan, problem, reports, steer, token
+from wire import catalogue, events, fleet, offload, pathways, plan, problem, reports, steer, token
 from wire.ids import SiteKind
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -90,7 +90,7 @@ SAMPLES: dict[str, Any] = {
         ),
         assets=(steer.AssetUrls(asset=7, name="v720", urls={"oca-a1": "http://h:1/a/7;x=y/"}),),
     ),
-    "content-steering": steer.ContentSteering(
+    "content-steering": pathways.SteeringManifest(
         ttl_s=30, priority=("oca-a1", "origin"), reload_uri="http://s/v1/steering/hls?t=film"
     ),
     "explanation": steer.Explanation(
