@@ -14,7 +14,9 @@ help:
 	@echo "make bench-cache      cache policies on real and made-up traces, libcachesim beside (2 min)"
 	@echo "make bench-fill       how fast, frugally and politely a box fills, curl beside (6 min)"
 	@echo "make bench-through    the caching proxy: first byte of a miss, a crowd, hits (1 min)"
+	@echo "make bench-plan       the night's planning at 10 million demands, checked and beside its bounds (15 min)"
 	@echo "make bench-store      start of a box with 10 million files, memory of a worker (root)"
+	@echo "make bench-steering   decisions, answers, memory, heartbeats, restart at full size (20 min)"
 	@echo "make lint             ruff and mypy alone"
 	@echo "sudo make install     oca, steering, fill as hardened systemd services (docs/OPERATING.md)"
 	@echo "make docs             rewrite what is generated (docs/KNOBS.md)"
@@ -70,9 +72,18 @@ bench-fill: setup-test
 bench-through: setup-test
 	@$(PYTHON) -m benchmarks.through
 
+.PHONY: bench-plan
+bench-plan: setup-test
+	@$(PYTHON) -c 'import matplotlib' 2>/dev/null || $(PYTHON) -m pip install --quiet -e '.[bench]'
+	@$(PYTHON) -m benchmarks.plan $(ARGS)
+
 .PHONY: bench-store
 bench-store: setup-test
 	@$(PYTHON) -m benchmarks.store $(ARGS)
+
+.PHONY: bench-steering
+bench-steering: setup-test
+	@$(PYTHON) -m benchmarks.steering $(ARGS)
 
 clean:
 	rm -rf var .venv node_modules
