@@ -48,6 +48,7 @@ lint: setup-test
 .PHONY: docs
 docs: setup-test
 	@$(PYTHON) -m docs.knobs > docs/KNOBS.md
+	@$(PYTHON) -m docs.openapi > docs/openapi.json
 
 .PHONY: bench-edge
 bench-edge: setup-test

@@ -9,6 +9,7 @@ from aiohttp import web
 from steering.api import Api, asset_or_title
 from steering.engine import Engine
 from steering.metrics import Metrics
+from steering.openapi import document
 from wire.errors import ForbiddenError, NotFoundError
 from wire.log import get
 from wire.steer import FleetState
@@ -80,6 +81,11 @@ async def operators_only(request: web.Request, handler: Handler) -> web.StreamRe
     if "Origin" in request.headers:
         raise ForbiddenError("the admin listener is for operators' tools, not for web pages")
     return await handler(request)
+
+
+async def openapi(_: web.Request) -> web.Response:
+    """GET /v1/openapi.json: what all of this speaks."""
+    return web.Response(body=document(), content_type="application/json")
 
 
 async def healthz(_: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from steering.accesslog import AccessLog
-from steering.admin import Admin, healthz, operators_only
+from steering.admin import Admin, healthz, openapi, operators_only
 from steering.api import Api, cors
 from steering.catalogue import CataloguePoller, Manifests
 from steering.configapi import ConfigApi
@@ -21,6 +21,7 @@ from steering.generations import Generations
 from steering.intake import Intake, counted
 from steering.loading import Loaded
 from steering.metrics import Metrics
+from steering.openapi import PATH as OPENAPI_PATH
 from steering.playing import Playing
 from steering.policy import Policy
 from steering.redirect import Redirect
@@ -105,6 +106,7 @@ class Replica:
         Redirect(api, self.engine).add_to(app)
         self._intake.add_to(app)
         app.router.add_get("/healthz", healthz)
+        app.router.add_get(OPENAPI_PATH, openapi)
         return app
 
     def admin(self) -> web.Application:
@@ -113,6 +115,7 @@ class Replica:
         api = self._api(may_name_client=True)
         Admin(self.engine, api, self.metrics).add_to(app)
         ConfigApi(self.configuring).add_to(app)
+        app.router.add_get(OPENAPI_PATH, openapi)
         self._playing(api).add_to(app)
         Redirect(api, self.engine).add_to(app)
         return app
