@@ -5,14 +5,15 @@ everything else in it stays byte for byte, and writing it for a player is a join
 and entities are refused: a manifest needs none.
 
 A Representation's folder is its BaseURL, or what its SegmentTemplate begins with
-(`$RepresentationID$/seg-$Number$.m4s`); either becomes one BaseURL for each pathway.
+(`$RepresentationID$/seg-$Number$.m4s`); either becomes one BaseURL for each pathway. An id that a
+later Period uses for another folder gets a number: Shaka keeps URLs by id, whatever the Period.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
@@ -22,6 +23,8 @@ MEDIA_TYPE = "application/dash+xml"
 # Where a Representation's BaseURL goes: before the first of these (order of the schema).
 _AFTER_BASE = ("BaseURL", "SubRepresentation", "SegmentBase", "SegmentList", "SegmentTemplate")
 _LEVELS = ("MPD", "Period", "AdaptationSet", "Representation")
+_ID_IS_USED = ("$RepresentationID$", "dependencyId=", "associationId=")
+_ID_WRITTEN = re.compile(r"""(\sid\s*=\s*)("[^"]*"|'[^']*')""")
 _NO_BASE = (None, "", "./")
 # Where segments' URLs stand (ISO/IEC 23009-1 §5.3.9), by element: the attributes that are URLs.
 _URLS = {
@@ -43,6 +46,7 @@ class Rendition:
     """One Representation: text before and after its BaseURLs, the rendition it needs, `rest` of
     the path below the rendition's folder, and which AdaptationSet (by number) it is in."""
 
+    id: str
     name: str
     rest: str
     before: str
@@ -234,6 +238,7 @@ class _Reader:
         put_at = end - 2 if empty else (element.put_at or close)
         closing = f"</{self.prefix}Representation>"
         rendition = Rendition(
+            id=element.attributes.get("id", ""),
             name=parts[0],
             rest=parts[1],
             before=self._kept(element.begin, put_at) + (">" if empty else ""),
@@ -294,4 +299,29 @@ def read_mpd(text: str) -> Manifest:
             parts.append(slot)
         position = end
     parts.append(reader.raw[position:].decode())
-    return Manifest(tuple(parts))
+    return Manifest(tuple(_ids_apart(parts)))
+
+
+def _ids_apart(parts: Sequence[str | Rendition | Steering]) -> Iterator[str | Rendition | Steering]:
+    """The parts, with an id of its own for each folder, unless ids are in URLs or referred to."""
+    texts = [
+        part if isinstance(part, str) else part.before + part.after
+        for part in parts
+        if not isinstance(part, Steering)
+    ]
+    bound = any(word in text for text in texts for word in _ID_IS_USED)
+    seen: dict[str, list[tuple[str, str]]] = {}
+    for part in parts:
+        if not isinstance(part, Rendition) or bound:
+            yield part
+            continue
+        folders = seen.setdefault(part.id, [])
+        if (part.name, part.rest) not in folders:
+            folders.append((part.name, part.rest))
+        number = folders.index((part.name, part.rest))
+        yield part if number == 0 else _renamed(part, f"{part.id}.{number + 1}")
+
+
+def _renamed(part: Rendition, name: str) -> Rendition:
+    written = _ID_WRITTEN.sub(lambda found: found[1] + quoteattr(name), part.before, count=1)
+    return replace(part, id=name, before=written)

@@ -130,6 +130,20 @@ def test_folders_in_templates_and_lists_move_into_base_urls() -> None:
     assert len(root.findall(f"{NS}ContentSteering")) == 1
 
 
+def test_an_id_that_a_later_period_uses_for_another_folder_is_told_apart() -> None:
+    """Shaka keeps URLs by id alone; the same id for the same folder stays. Ids that are part of
+    segments' URLs cannot be changed."""
+    root = rendered(way("a"), text=TEMPLATES)
+    ids = [one.get("id") for one in root.iter(f"{NS}Representation")]
+    assert ids == ["360p", "720p", "1", "1.2"]
+    same = TEMPLATES.replace("1080p/", "audio/")
+    root = rendered(way("a"), text=same)
+    assert [one.get("id") for one in root.iter(f"{NS}Representation")][2:] == ["1", "1"]
+    bound = TEMPLATES.replace("audio/a-", "audio/a-$RepresentationID$-")
+    root = rendered(way("a"), text=bound)
+    assert [one.get("id") for one in root.iter(f"{NS}Representation")][2:] == ["1", "1"]
+
+
 BOMB = '<!DOCTYPE MPD [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><MPD>&b;</MPD>'
 
 
