@@ -27,11 +27,13 @@ from fill.ledger import ASKED, PLAN, SCHEDULE, Generation, Ledger, alone
 from fill.planfile import asked_table, plan_table, schedule_table
 from fill.planner import Night, plan_night
 from fill.rows import Rows, joined, rows_of
+from fill.rules import Launch as RuledLaunch
 from fill.rules import Rules, Ruling, read_rules
 from fill.schedule import Schedule, schedule
 from fill.sitework import Inputs
 from fill.slices import Issue, peers_of, plan_of
 from fill.summing import box_summaries, forecast_of, pinless, site_summaries
+from fill.triggerbook import read_book
 from wire.catalogue import AssetKind
 from wire.errors import ConflictError, NotFoundError
 from wire.fleet import Appliance, Fleet
@@ -106,7 +108,7 @@ def make_night(files: Files, options: Options) -> Outcome:
             ),
             held=read_held(files, catalogue, fleet, old),
             knobs=files.config.plan,
-            ruling=Ruling(rules, titles_of(catalogue), world.today),
+            ruling=Ruling(_with_triggers(rules, files), titles_of(catalogue), world.today),
             behind=files.config.behind,
         )
         night = plan_night(inputs, crew.spread)
@@ -300,6 +302,16 @@ def read_all_rules(files: Files, catalogue: Snapshot, fleet: Fleet) -> Rules:
         return Rules()
     path = files.base / files.config.rules
     return read_rules(read_bytes(path), str(path), fleet, titles_of(catalogue))
+
+
+def _with_triggers(rules: Rules, files: Files) -> Rules:
+    """The rules, and what triggers put in place in the last days: a copy in each site."""
+    put = tuple(
+        RuledLaunch(assets=each.assets, day=datetime.fromtimestamp(each.ctime, UTC).date())
+        for each in read_book(files.state)
+        if each.trigger.type == "preposition" and each.status in ("active", "complete")
+    )
+    return replace(rules, launch=(*rules.launch, *put))
 
 
 def launches_of(rules: Rules, catalogue: Snapshot) -> dict[str, Launch]:

@@ -19,6 +19,7 @@ from fill.history import MINUTES_A_DAY, History
 from fill.inventory import Stored, take
 from fill.metrics import Metrics
 from fill.offload import offload_report
+from fill.triggering import Triggers
 from fill.world import World
 from fill.writer import HistoryWriter
 from wire.codec import encode
@@ -42,14 +43,18 @@ async def serve(files: Files) -> None:
     """Run until SIGTERM or SIGINT."""
     service = Service(files)
     service.start()
-    forgetting = asyncio.create_task(service.forget_daily())
+    chores = [
+        asyncio.create_task(service.forget_daily()),
+        asyncio.create_task(service.triggers.work()),
+    ]
     try:
         config = files.config
         await serve_until_stopped(
             {config.listen: service.public(), config.admin_listen: service.admin()}
         )
     finally:
-        forgetting.cancel()
+        for chore in chores:
+            chore.cancel()
         service.stop()
 
 
@@ -64,6 +69,7 @@ class Service:
         self._metrics = Metrics()
         self._inventories: dict[str, Stored] = {}
         self._inventory_lock = asyncio.Lock()
+        self.triggers = Triggers(files, self._writer)
 
     def start(self) -> None:
         """Open the history; raises WireError when the inventories there cannot be read."""
@@ -109,12 +115,13 @@ class Service:
 
     def admin(self) -> web.Application:
         """What only the operator's network reaches."""
-        app = web.Application(middlewares=[problems])
+        app = web.Application(middlewares=[problems], client_max_size=BODY_BYTES_MAX)
         app.add_routes(
             [
                 web.get("/metrics", self._get_metrics),
                 web.get("/healthz", self._get_health),
                 web.get("/v1/offload", self._get_offload),
+                *self.triggers.routes(),
             ]
         )
         return app
