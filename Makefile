@@ -17,6 +17,7 @@ help:
 	@echo "make bench-plan       the night's planning at 10 million demands, checked and beside its bounds (15 min)"
 	@echo "make bench-store      start of a box with 10 million files, memory of a worker (root)"
 	@echo "make bench-steering   decisions, answers, memory, heartbeats, restart at full size (20 min)"
+	@echo "make bench-offload    what plans serve of lifelike demand, LRU and an oracle beside (3 min)"
 	@echo "make lint             ruff and mypy alone"
 	@echo "sudo make install     oca, steering, fill as hardened systemd services (docs/OPERATING.md)"
 	@echo "make docs             rewrite what is generated (docs/KNOBS.md)"
@@ -77,6 +78,10 @@ bench-through: setup-test
 bench-plan: setup-test
 	@$(PYTHON) -c 'import matplotlib' 2>/dev/null || $(PYTHON) -m pip install --quiet -e '.[bench]'
 	@$(PYTHON) -m benchmarks.plan $(ARGS)
+
+.PHONY: bench-offload
+bench-offload: setup-test
+	@$(PYTHON) -m benchmarks.offload $(ARGS)
 
 .PHONY: bench-store
 bench-store: setup-test

@@ -4,14 +4,14 @@
   18,214 titles, thinned out evenly to `titles_old` (half the hours in 4 % of titles, 95 % in 37 %).
   Without the report, quantiles from which its curve is drawn stand in for it (`REPORT`).
 - Every day `launches_a_day` titles come out. Together they take `launch_share` of that day's hours
-  (1.1 to 3 %); how it falls to each is as heavy-tailed as hours of the titles released in those six
+  (1.4 to 3 %); how it falls to each is as heavy-tailed as hours of the titles released in those six
   months. Half of them follow an earlier title, and resemble it. Weeks of age leave what they leave
   in Netflix's weekly Top-10 of 2021 to 2025 (`WEEK_RATIOS`), day by day; and they were coming out
   for ten weeks before the first day, so the first day is as any other.
 - Each region, and each site in it, has tastes: a lognormal factor a title (`taste`), which stays.
 - A title is films of some length (lognormal); hours ÷ length are its plays. A play streams one of
   three video assets and one of two languages, by shares of its site and of its title, whole.
-- Plays are Poisson, `plays_a_day` in the mean at every site, more at weekends.
+- Plays are Poisson, `plays_a_day` on average at every site, more at weekends.
 
 A play delivers its assets whole, in random order within the day; sizes differ by a factor of 500.
 """
@@ -35,6 +35,7 @@ REPORT = (
 WEEK_RATIOS = (0.57, 0.475, 0.608, 0.676, 0.704, 0.782, 0.767, 0.831, 0.9, 0.95)
 WEEK = 7
 OLD_DAYS = WEEK * len(WEEK_RATIOS)
+LAUNCH_SHARE_MIN = 0.014  # tastes and dice move it by a tenth or two
 LATER_WEEKS = 0.97  # a week, once a title is older than the Top-10 can tell
 WEEKDAYS = (0.92, 0.92, 0.94, 0.97, 1.04, 1.12, 1.09)
 VIDEO_BPS = (5_000_000, 2_500_000, 800_000)
@@ -124,7 +125,7 @@ def make_world(spec: Spec, report_hours: Floats | None = None) -> World:
     length_s = 3600 * np.exp(rng.normal(np.log(1.4), 0.5, spec.titles_old))
     launch = np.full(spec.titles_old, -10 * OLD_DAYS, np.int64)
     peak = hours / length_s
-    new_launch, new_peak, new_like, new_length = _launches(spec, rng, hours, peak.sum())
+    new_launch, new_peak, new_like, new_length = _launches(spec, rng, hours)
     titles = spec.titles_old + len(new_launch)
     length_s = np.concatenate((length_s, new_length))
     return World(
@@ -144,11 +145,11 @@ def _thinned(hours: Floats | None, count: int) -> Floats:
         picked: Floats = hours[(rank * len(hours)).astype(np.int64)]
         return picked
     share, value = np.array(REPORT).T
-    return np.exp(np.interp(np.sqrt(rank), np.sqrt(share), np.log(value)))
+    return np.asarray(np.exp(np.interp(np.sqrt(rank), np.sqrt(share), np.log(value))), np.float64)
 
 
 def _launches(
-    spec: Spec, rng: np.random.Generator, hours: Floats, old_plays: float
+    spec: Spec, rng: np.random.Generator, hours: Floats
 ) -> tuple[Ints, Floats, Ints, Floats]:
     """Launch day, plays on the first day, predecessor and length of all that come out."""
     days = np.arange(-OLD_DAYS, spec.all_days)
@@ -162,11 +163,12 @@ def _launches(
             like[at] = spec.titles_old + other
             weight[at] = weight[other] * np.exp(rng.normal(0.0, 0.4))
     grouped = weight.reshape(len(days), spec.launches_a_day)
-    share = np.clip(rng.lognormal(np.log(0.017), 0.25, len(days)), 0.011, 0.03)
-    young = float((age_curve(np.arange(OLD_DAYS)) * 0.017).sum())
-    day_plays = old_plays / (1.0 - young) * share
-    peak = (grouped / grouped.sum(axis=1, keepdims=True) * day_plays[:, None]).ravel()
+    share = np.clip(rng.lognormal(np.log(0.018), 0.25, len(days)), LAUNCH_SHARE_MIN, 0.03)
+    young = float((age_curve(np.arange(OLD_DAYS)) * 0.018).sum())
+    day_hours = float(hours.sum()) / (1.0 - young) * share
     length_s = 3600 * np.exp(rng.normal(np.log(1.4), 0.5, count))
+    taken = grouped / grouped.sum(axis=1, keepdims=True) * day_hours[:, None]
+    peak = taken.ravel() / length_s
     return launch, peak, like, length_s
 
 

@@ -32,6 +32,7 @@ from fill.explain import amount
 from fill.files import Files, read_files
 from fill.ingest import make_catalogue
 from fill.server import serve as serve_forever
+from fill.telling import report, simulate
 from fill.told import FAILED, config_option, faults_told
 from fill.told import out as _out
 from wire.keys import new_private_pem, parse_private_key, public_text
@@ -294,3 +295,5 @@ def check_config(file: Path | None, config: Path | None) -> None:
 main.add_command(backtest)
 main.add_command(demand)
 main.add_command(forecast)
+main.add_command(report)
+main.add_command(simulate)

@@ -20,7 +20,7 @@ class DemandKnobs:
     )
     files: tuple[str, ...] = knob((), why="CSV files with the header day,home,asset,bytes.")
     days: int = knob(
-        7, low=1, high=90, why="A week holds every weekday once; older days say little."
+        28, low=1, high=90, why="Four weeks show weekdays, ages and small sites; older days do not."
     )
 
 

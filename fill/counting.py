@@ -19,30 +19,29 @@ BATCH_ROW = ("appliance", "boot", "seq", "minute", "home", "asset")
 
 
 def daily(rows: Table) -> Table:
-    """Rows (DAILY or EVENTS) as day (since 1970), home, asset, bytes, sorted by the first three.
+    """Rows (DAILY or EVENTS, and `part`: the number of their file) as day (since 1970), home,
+    asset, bytes, sorted by the first three.
 
     Beside them what tells a bad group: `least` and `most` bytes of a row, `missing` how many rows
-    have none, `twice` how many rows of one batch contradict each other. A batch that is there twice
-    counts once.
+    have none, `twice` how many are there again where they must not be: rows of one batch that
+    contradict each other, rows of one day in one file. A batch that comes again counts once.
     """
-    import ibis
-
     if "minute" in rows.columns:
         once = rows.group_by(*BATCH_ROW).aggregate(
             bytes=rows.bytes.max(),
             least=rows.bytes.min(),
             most=rows.bytes.max(),
             missing=rows.bytes.isnull().cast("int64").sum(),
-            twice=(rows.bytes.max() != rows.bytes.min()).ifelse(1, 0).cast("int64"),
+            twice=(rows.bytes.max() != rows.bytes.min()).cast("int64"),
         )
         once = once.mutate(day=(once.minute // MINUTES_A_DAY).cast("int64"))
     else:
-        once = rows.mutate(
-            day=rows.day.cast("int64"),
-            least=rows.bytes,
-            most=rows.bytes,
-            missing=rows.bytes.isnull().cast("int64"),
-            twice=ibis.literal(0, "int64"),
+        once = rows.group_by("part", "day", "home", "asset").aggregate(
+            bytes=rows.bytes.sum().cast("int64"),
+            least=rows.bytes.min(),
+            most=rows.bytes.max(),
+            missing=rows.bytes.isnull().cast("int64").sum(),
+            twice=(rows.count() - 1).cast("int64"),
         )
     return (
         once.group_by("day", "home", "asset")
@@ -52,7 +51,6 @@ def daily(rows: Table) -> Table:
             most=once.most.max().cast("int64"),
             missing=once.missing.sum().cast("int64"),
             twice=once.twice.sum().cast("int64"),
-            rows=once.count().cast("int64"),
         )
         .order_by("day", "home", "asset")
     )

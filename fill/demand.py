@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -137,12 +137,3 @@ def whole_of(text: str, name: str, what: str, line: int) -> int:
         detail = f"{text[:40]!r} is not a whole number ≥ 0"
         raise WireError(what, f"row {line}, {name}", detail)
     return int(text)
-
-
-def by_site(rows: Iterable[tuple[str, int, float]]) -> Mapping[str, dict[int, float]]:
-    """(home, asset, bytes a day) rows as site → asset → bytes a day, added up."""
-    table: dict[str, dict[int, float]] = {}
-    for home, asset, count_bytes in rows:
-        assets = table.setdefault(home, {})
-        assets[asset] = assets.get(asset, 0.0) + count_bytes
-    return table

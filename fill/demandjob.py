@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fill.counting import BATCH_ROW, DAILY, EVENTS, MINUTES_A_DAY
+from fill.counting import DAILY, EVENTS, MINUTES_A_DAY
 from fill.demand import BYTES_MAX, NO_HOME, RETIRED, UNKNOWN_SITE, Known
 from fill.demandfile import encode_demand
-from fill.engines import LOCAL, EngineError, connected
+from fill.engines import LOCAL, connected
 from fill.staging import Part, Progress, locate, locate_twice, stage
 from wire.durable import write_durably
 from wire.errors import WireError
@@ -63,38 +63,38 @@ def run_job(job: Job, known: Known | None, progress: Progress) -> Counted:
                     counted = engine.count([part.parquet for part in same], columns)
                     _check(counted, same)
                     tables.append(counted.select(COLUMNS))
-    table, ignored = _of_this_world(_merged(tables), parts, known)
+        table, ignored = _of_this_world(_merged(tables), parts, known)
     raw = encode_demand(table, job.out.suffix)
     write_durably(job.out, raw)
-    whole = table.column("bytes").to_pylist()
-    days = len(set(table.column("day").to_pylist()))
-    return Counted(table.num_rows, sum(whole), days, ignored)
+    whole = sum(table.column("bytes").to_pylist())
+    days = len(table.column("day").unique())
+    return Counted(table.num_rows, whole, days, ignored)
 
 
 def _check(table: pa.Table, parts: Sequence[Part]) -> None:
     """Raise WireError for the first value that no event can have, with its file and row."""
-    _check_sums(table)
+    import pyarrow.compute as pc
+
+    def beyond(name: str, low: int, high: int) -> bool:
+        column = table.column(name)
+        ends = pc.min_max(column).as_py()
+        return bool(
+            column.null_count or (table.num_rows and (ends["min"] < low or ends["max"] > high))
+        )
+
     for name, low, high in (("day", 0, DAY_MAX), ("asset", 0, 2**31 - 1)):
-        values = table.column(name).to_pylist()
-        if any(value is None or not low <= value <= high for value in values):
+        if beyond(name, low, high):
             _blame(parts, name, low, high)
-    if any(value is None for value in table.column("home").to_pylist()):
+    if table.column("home").null_count:
         _blame(parts, "home", 0, 0)
-    least, most = (table.column(name).to_pylist() for name in ("least", "most"))
-    missing = table.column("missing").to_pylist()
-    for low_bytes, high_bytes, none in zip(least, most, missing, strict=True):
-        if none or low_bytes < 0 or high_bytes > BYTES_MAX:
-            _blame(parts, "bytes", 0, BYTES_MAX)
-    if any(table.column("twice").to_pylist()):
-        _blame_twice(parts, BATCH_ROW, "this batch was there with other bytes")
-    if not parts[0].events and any(rows > len(parts) for rows in table.column("rows").to_pylist()):
-        _blame_twice(parts, COLUMNS[:3], "day, home and asset were there before")
-
-
-def _check_sums(table: pa.Table) -> None:
-    for value in table.column("bytes").to_pylist():
-        if value is not None and value > 2**62:
-            raise EngineError(f"a sum of {value} bytes is beyond what can be counted")
+    if any(beyond(name, 0, BYTES_MAX) for name in ("least", "most")) or beyond("missing", 0, 0):
+        _blame(parts, "bytes", 0, BYTES_MAX)
+    if beyond("twice", 0, 0):
+        events = parts[0].events
+        detail = "this batch was" if events else "day, home and asset were"
+        detail += " there with other bytes" if events else " there before"
+        part, row = locate_twice(parts)
+        raise WireError(str(part.given), f"row {row}", detail)
 
 
 def _blame(parts: Sequence[Part], name: str, low: int, high: int) -> None:
@@ -113,13 +113,6 @@ def _blame(parts: Sequence[Part], name: str, low: int, high: int) -> None:
             detail = "this is missing" if field == "home" else detail
             raise WireError(str(part.given), f"row {row}, {field}", detail)
     raise WireError(str(parts[0].given), field, "a value that cannot be counted")
-
-
-def _blame_twice(parts: Sequence[Part], names: Sequence[str], detail: str) -> None:
-    for part in parts:
-        row = locate_twice(part, names)
-        if row:
-            raise WireError(str(part.given), f"row {row}", detail)
 
 
 def _merged(tables: Sequence[pa.Table]) -> pa.Table:
@@ -166,10 +159,9 @@ def _reason(home: str, asset: int, known: Known) -> str:
 
 def _blame_asset(parts: Sequence[Part], known: Known) -> None:
     for part in parts:
-        if part.parquet.exists():
-            row = locate(part, "asset", lambda value: value >= known.next_id)
-            if row:
-                detail = f"the catalogue has only assets below {known.next_id}"
-                raise WireError(str(part.given), f"row {row}, asset", detail)
+        row = locate(part, "asset", lambda value: value >= known.next_id)
+        if row:
+            detail = f"the catalogue has only assets below {known.next_id}"
+            raise WireError(str(part.given), f"row {row}, asset", detail)
     given = ", ".join(str(part.given) for part in parts)
     raise WireError(given, "asset", f"an asset that is not below {known.next_id}")

@@ -12,6 +12,7 @@ from fill.inventory import Stored
 from wire.codec import decode
 from wire.errors import WireError
 from wire.fleet import Fleet, read_fleet
+from wire.ids import ORIGIN_ID
 from wire.keys import SigningKey, VerifyKey, parse_private_key, parse_verify_key
 from wire.knobs import read_config
 from wire.plan import PurgeList, open_purge
@@ -54,12 +55,24 @@ class Files:
         return self.state / "inventories" / f"{appliance}.json"
 
     def read_fleet(self) -> Fleet:
-        """The fleet; raises WireError."""
-        return read_fleet(read_bytes(self.fleet), str(self.fleet))
+        """The fleet; raises WireError, also for a box that has nowhere to put anything."""
+        fleet = read_fleet(read_bytes(self.fleet), str(self.fleet))
+        for index, box in enumerate(fleet.appliances):
+            if box.id != ORIGIN_ID and not box.disk_bytes:
+                where = f"appliance[{index}].disks_bytes"
+                raise WireError(str(self.fleet), where, f"{box.id} has no disk")
+        return fleet
 
     def read_catalogue(self) -> Snapshot:
-        """The catalogue; raises WireError."""
-        return read_catalogue(read_bytes(self.catalogue), str(self.catalogue))
+        """The catalogue; raises WireError, also for an asset that has nothing in it."""
+        what = str(self.catalogue)
+        snapshot = read_catalogue(read_bytes(self.catalogue), what)
+        for index, entry in enumerate(snapshot.entries.values()):
+            if not entry.asset.bytes:
+                asset = entry.asset
+                detail = f"asset {asset.id} ({asset.title}/{asset.name}) has 0 bytes"
+                raise WireError(what, f"assets[{index}].files", detail, hint="encode it again")
+        return snapshot
 
     def signing_key(self) -> SigningKey:
         """The key that signs plans; raises WireError."""

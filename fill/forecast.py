@@ -6,14 +6,14 @@ Here catalogue, fleet and counted rows become arrays; `fill.forecasting.tomorrow
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fill.arrays import DemandArrays, Ints
 from fill.catalogue import Snapshot
-from fill.demand import DemandRow, by_site
+from fill.demand import DemandRow
 from fill.forecasting.tomorrow import OLD, Assets, Learner, SiteForecast, SiteRows, forecast_site
 from wire.catalogue import Asset
 from wire.fleet import Site
@@ -49,7 +49,7 @@ def tomorrow(
     last = today - 1 if last < today <= last + GAP_DAYS_MAX else last
     first = min(row.day for row in used)
     assets = describe(catalogue, used, first, launches or {})
-    places = _by_site(used, assets)
+    places = by_home(used, assets)
     regions = sorted({site.region for site in sites})
     learner = Learner(assets, first, last, len(regions))
     for site in sites:
@@ -78,8 +78,9 @@ def describe(
     for row in rows:
         title = catalogue.entries[row.asset].asset.title
         seen[title] = min(seen.get(title, row.day), row.day)
+    first = {title: day if day > first_day else OLD for title, day in seen.items()}
     days = {
-        name: launches[name].day if name in launches else seen.get(name, OLD) for name in titles
+        name: launches[name].day if name in launches else first.get(name, OLD) for name in titles
     }
     like = {name: titles.get(launch.like, -1) for name, launch in launches.items()}
     return Assets(
@@ -87,9 +88,7 @@ def describe(
         size_bytes=np.array([asset.bytes for asset in entries], np.float64),
         title=np.array([titles[asset.title] for asset in entries], np.int32),
         slot=slots,
-        launch_day=np.array(
-            [day if day > first_day else OLD for day in (days[a.title] for a in entries)], np.int32
-        ),
+        launch_day=np.array([days[asset.title] for asset in entries], np.int32),
         like=np.array([like.get(asset.title, -1) for asset in entries], np.int32),
     )
 
@@ -106,9 +105,10 @@ def _slots(entries: Sequence[Asset]) -> Ints:
     return np.array(found, np.int32)
 
 
-def _by_site(rows: Sequence[DemandRow], assets: Assets) -> dict[str, SiteRows]:
+def by_home(rows: Sequence[DemandRow], assets: Assets) -> dict[str, SiteRows]:
+    """The rows of each home site as arrays, sorted by day."""
     found: dict[str, list[DemandRow]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row.day, row.asset)):
         found.setdefault(row.home, []).append(row)
     return {
         home: SiteRows(
@@ -130,17 +130,4 @@ def _arrays(
         np.concatenate([none, *(assets.id[f.at] for _, assets, f in found)]).astype(np.int32),
         np.concatenate([none, *(f.bytes_a_day for _, _, f in found)]),
         np.concatenate([none, *(f.spread for _, _, f in found)]),
-    )
-
-
-def forecast(rows: Iterable[DemandRow], days: int) -> Mapping[str, dict[int, float]]:
-    """Bytes a day by home site and asset: the mean of the last `days` days that the rows know."""
-    known = list(rows)
-    seen = sorted({row.day for row in known})[-days:]
-    recent = set(seen)
-    share = 1.0 / max(1, len(seen))
-    return by_site(
-        (row.home, row.asset, row.bytes * share)
-        for row in sorted(known, key=lambda row: (row.home, row.asset, row.day))
-        if row.day in recent
     )

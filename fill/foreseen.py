@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fill.arrays import DemandArrays
 from fill.files import Files
 from fill.forecast import tomorrow
-from fill.night import read_all_demand
+from fill.night import launches_of, read_all_demand, read_all_rules
 from wire.ids import SiteKind
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def foresee(files: Files, day: int) -> DemandArrays:
     catalogue, fleet = files.read_catalogue(), files.read_fleet()
     demand = read_all_demand(files, catalogue, fleet)
     sites = [site for site in fleet.sites if site.kind is not SiteKind.ORIGIN]
-    rows = [row for row in demand.rows if row.day < day] or demand.rows
-    return tomorrow(rows, catalogue, sites, day)
+    launches = launches_of(read_all_rules(files, catalogue, fleet), catalogue)
+    return tomorrow(demand.rows, catalogue, sites, day, launches)
 
 
 def encode_forecast(found: DemandArrays, suffix: str) -> bytes:

@@ -27,11 +27,13 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One input: the Parquet file that engines read, and the file a person gave."""
+    """One input: the Parquet file that engines read, and the file a person gave, whose rows come
+    `above` lines later."""
 
     parquet: Path
     given: Path
     events: bool
+    above: int = 0
 
 
 def stage(given: Path, scratch: Path, progress: Progress) -> Part:
@@ -53,7 +55,7 @@ def stage(given: Path, scratch: Path, progress: Progress) -> Part:
 
 
 def locate(part: Part, field: str, wrong: Callable[[Any], bool]) -> int:
-    """The first row (from 1) of a Part where `wrong(value of field)`; 0 if there is none."""
+    """The first row (from 1, in the file given) where `wrong(value of field)`; 0 if none is."""
     import pyarrow.parquet as pq
 
     row = 0
@@ -61,22 +63,27 @@ def locate(part: Part, field: str, wrong: Callable[[Any], bool]) -> int:
         for value in batch.column(0).to_pylist():
             row += 1
             if wrong(value):
-                return row
+                return row + part.above
     return 0
 
 
-def locate_twice(part: Part, field_of: Sequence[str]) -> int:
-    """The first row (from 1) that repeats an earlier one in these fields; 0 if none does."""
+def locate_twice(parts: Sequence[Part]) -> tuple[Part, int]:
+    """The first row (from 1) that is there again where it must not be: in one file a day, home and
+    asset; in all of them a row of one batch with other bytes. Row 0 if there is none."""
     import pyarrow.parquet as pq
 
-    row, seen = 0, set()
-    for batch in pq.ParquetFile(part.parquet).iter_batches(columns=list(field_of)):
-        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            row += 1
-            if values in seen:
-                return row
-            seen.add(values)
-    return 0
+    seen: dict[tuple[Any, ...], Any] = {}
+    for part in parts:
+        names = BATCH_ROW if part.events else DAILY[:3]
+        seen, row = seen if part.events else {}, 0
+        for batch in pq.ParquetFile(part.parquet).iter_batches(columns=[*names, "bytes"]):
+            for values in batch.select([*names, "bytes"]).to_pylist():
+                row += 1
+                count, key = values.pop("bytes"), tuple(values.values())
+                if key in seen and (seen[key] != count or not part.events):
+                    return part, row + part.above
+                seen[key] = count
+    return parts[0], 0
 
 
 def _check_parquet(path: Path) -> set[str]:
@@ -150,7 +157,7 @@ def _stage_csv(given: Path, scratch: Path, progress: Progress) -> Part:
         raise WireError(str(given), f"byte {exc.start}", "this is not UTF-8") from exc
     except csv.Error as exc:
         raise WireError(str(given), f"row {reader.line_num}", f"this is not CSV: {exc}") from exc
-    return Part(path, given, "minute" in wanted)
+    return Part(path, given, "minute" in wanted, above=1)
 
 
 def _csv_rows(

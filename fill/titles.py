@@ -65,6 +65,9 @@ def check_title(folder: TitleFolder) -> Checked:
         for name in sizes:
             if suffix_of(name) == ".m3u8":
                 _check_playlist(folder, rendition, name, checked)
+        if not any(sizes.values()):
+            fault = WireError(f"{folder.title}/{rendition}", "", "all its files are empty")
+            checked.faults.append(fault)
         facts = checked.facts[rendition]
         if facts.kind is None:
             facts.kind = guess_kind(rendition, sizes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from fill.demand import DemandRow, Known, from_history, read_demand
-from fill.forecast import forecast
 from wire.errors import WireError
 
 KNOWN = Known(sites={"isp-a", "isp-b"}, assets={1, 2, 3}, next_id=5)
@@ -73,16 +72,3 @@ def test_history_of_another_world_is_counted_by_reason() -> None:
         "site not in the fleet": 6,
         "retired asset": 7,
     }
-
-
-def test_tomorrow_is_the_mean_of_the_recent_days() -> None:
-    """Days before the last two do not count; a day without this asset counts as zero."""
-    rows = [
-        DemandRow(1, "s", 1, 1_000_000),
-        DemandRow(2, "s", 1, 10),
-        DemandRow(3, "s", 1, 30),
-        DemandRow(3, "s", 2, 8),
-    ]
-    assert forecast(rows, days=2) == {"s": {1: 20.0, 2: 4.0}}
-    assert forecast(list(reversed(rows)), days=2) == forecast(rows, days=2)
-    assert forecast([], days=7) == {}

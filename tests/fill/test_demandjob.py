@@ -16,6 +16,12 @@ from fill.history import History
 from tests.fill.ground import Ground
 from wire.events import Delivered, EventBatch
 
+pytestmark = [  # what ibis and Spark say to each other and to pandas
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ibis"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:pyspark"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:pyspark"),
+    pytest.mark.filterwarnings("ignore:.*pandas 4:DeprecationWarning"),
+]
 DAY = 20_000  # 2024-10-04
 HEAD = "day,home,asset,bytes\n"
 
@@ -55,6 +61,7 @@ def rows_of(path: Path) -> dict[tuple[int, str, int], int]:
     return {(row["day"], row["home"], row["asset"]): row["bytes"] for row in rows}
 
 
+@pytest.mark.timeout(300)  # Java starts in 5 s, on a busy machine in a minute
 def test_duckdb_and_spark_write_the_same_bytes(tmp_path: Path) -> None:
     """Two event files and a day's CSV, on both engines: the sums are exact, the files identical."""
     sums = batches(tmp_path / "one.parquet", 1) + batches(tmp_path / "two.parquet", 2, 500)

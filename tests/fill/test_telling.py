@@ -1,0 +1,99 @@
+"""`fill forecast`, `fill simulate`, `fill report` as commands over an installation."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.fill.ground import Ground
+
+DAYS = [f"2026-11-{day:02d}" for day in range(1, 15)]
+
+
+@pytest.fixture
+def fortnight(ground: Ground) -> Ground:
+    """Twelve assets asked for in two ISPs for two weeks, falling from one to the next."""
+    assets = list(ground.synthetic(12).entries)
+    ground.demand(
+        *((day, home, asset, 60_000 // (rank + 1)) for day in DAYS for home in ("isp-a", "isp-b")
+          for rank, asset in enumerate(assets))
+    )  # fmt: skip
+    return ground
+
+
+def test_forecast_tells_every_site_and_writes_every_pair(fortnight: Ground) -> None:
+    """What was asked for evenly is expected again; as a file with its spread."""
+    out = fortnight.folder / "tomorrow.parquet"
+    done = fortnight.fill("forecast", "--day", "2026-11-15", "--out", str(out))
+    assert "isp-a" in done.stdout and "24 rows" in done.stdout
+    rows = pq.read_table(out).to_pylist()
+    first = rows[0]
+    assert (first["site"], first["bytes_a_day"]) == ("isp-a", pytest.approx(60_000, rel=0.05))
+    assert all(row["spread"] > 0 for row in rows)
+    csv = fortnight.folder / "tomorrow.csv"
+    fortnight.fill("forecast", "--day", "2026-11-15", "--out", str(csv))
+    assert csv.read_text().splitlines()[0].replace('"', "") == "site,asset,bytes_a_day,spread"
+
+
+def test_simulate_shows_plan_oracle_and_cache_and_publishes_nothing(fortnight: Ground) -> None:
+    """Disks that hold all: plans serve all; the figures of each site and day as JSON."""
+    out = fortnight.folder / "simulated.json"
+    done = fortnight.fill("simulate", "--days", "3", "--out", str(out))
+    assert "3 days replayed" in done.stdout
+    days = json.loads(out.read_text())
+    assert {(day["site"], day["day"]) for day in days} >= {("isp-a", 20_769 + 1), ("isp-b", 20_771)}
+    assert all(day["realised"] == 1.0 for day in days if day["site"] == "isp-a")
+    assert not (fortnight.folder / "state/generations/current").exists()
+
+
+def test_one_day_of_demand_cannot_be_replayed(ground: Ground) -> None:
+    """A forecast needs a day before; said in one line."""
+    ground.falling_demand(ground.synthetic(3))
+    done = ground.fill("simulate", check=False)
+    assert done.returncode == 1 and "no demand of two days yet" in done.stderr
+
+
+class Page(HTMLParser):
+    """Counts what a page has, and notes every reference to somewhere else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: dict[str, int] = {}
+        self.references: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.count[tag] = self.count.get(tag, 0) + 1
+        self.references += [name for name, _ in attrs if name in ("src", "href")]
+
+
+def parsed(path: Path) -> Page:
+    """The page, parsed."""
+    page = Page()
+    page.feed(path.read_text())
+    return page
+
+
+def test_report_is_one_page_with_every_plot_and_no_reference(fortnight: Ground) -> None:
+    """Coverage, offload twice, churn, window, forecast error; nothing is loaded from anywhere."""
+    fortnight.fill("plan")
+    fortnight.fill("plan")
+    out = fortnight.folder / "report.html"
+    assert "2 generations" in fortnight.fill("report", "--out", str(out), "--days", "3").stdout
+    page = parsed(out)
+    assert page.count["svg"] == 6 and page.count["section"] == 6
+    assert page.count["polyline"] >= 8 and page.count["rect"] >= 4
+    assert not page.references and "http" not in out.read_text()
+    assert "Nothing to show" not in out.read_text()
+
+
+def test_a_fleet_without_plans_and_days_has_a_report_too(ground: Ground) -> None:
+    """Everything says that there is nothing yet."""
+    ground.falling_demand(ground.synthetic(2))
+    out = ground.folder / "report.html"
+    ground.fill("report", "--out", str(out))
+    assert parsed(out).count.get("svg", 0) == 0
+    assert out.read_text().count("Nothing to show yet") == 6
