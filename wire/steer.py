@@ -178,9 +178,9 @@ class BoxState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetState(msgspec.Struct, frozen=True, kw_only=True):
-    """Steering's view of the whole fleet, by which generation of the configuration. `behind_s`: half
-    of the boxes were last heard longer ago than this (left out: none was ever heard); `stale`: for
-    most that is too long."""
+    """Steering's view of the whole fleet. `behind_s`: half of the boxes were last heard longer ago
+    than this (left out: none was ever heard); `stale`: for most that is too long.
+    `generation` and `policy` are of the configuration that runs."""
 
     epoch: str
     stale: bool

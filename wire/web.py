@@ -30,6 +30,7 @@ SHUTDOWN_S = 5.0  # control answers are short; whoever is still writing after th
 UNPROVEN_BYTES_MAX = 64 * 1024  # what is read of a stranger's body, whose signature covers it
 _log = get("web")
 _refusals, _faults = Bounded("web"), Bounded("web", 5)
+_FRAMING = "the body is not as its headers say: chunks, lengths, coding (RFC 9112 §7)"
 PATH_CHARS_MAX = 256  # of a stranger\'s text in a line of the log
 
 
@@ -52,6 +53,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if exc.status in (401, 403):
             _tell_refusal(request, str(exc))
         return problem_response(problem_of(exc))
+    except web.RequestPayloadError:
+        return problem_response(Problem(status=400, title="Bad Request", detail=_FRAMING))
     except web.HTTPException as exc:
         if exc.status < 400:
             raise

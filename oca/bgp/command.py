@@ -14,7 +14,7 @@ EXAMPLE = """
 \b
 In exabgp's configuration (version 5; a whole one: deploy/bgp/exabgp.conf):
   process oca {
-    run /usr/bin/oca routes --file /var/lib/oca/routes.json;
+    run /usr/local/bin/oca routes --file /var/lib/oca/routes.json;
     encoder json;
   }
   neighbor 192.0.2.1 {

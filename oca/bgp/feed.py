@@ -2,7 +2,7 @@
 
 exabgp writes to us without waiting for anybody, so lines are read before anything else. Changes
 travel together: a file is written when there was quiet for a moment, and at the latest after a
-second; large tables less often, so that writing takes a small share of the time.
+second; large tables less often, so that writing takes a third of the time at most.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from wire.errors import WireError
 from wire.log import Bounded, get
 
 QUIET_S, BURST_S = 0.1, 1.0
-WRITING_SHARE_MAX = 0.2
+WRITING_REST = 2  # after writing, at least so many times as long for reading
 READ_BYTES = 1024 * 1024
 AGAIN_S = 5.0
 WAIT_S = 60.0  # for a select without a deadline: any, so long as it is finite
@@ -54,7 +54,7 @@ class Schedule:
     def wrote(self, began_s: float, now_s: float) -> None:
         """It was written; large files are given a rest."""
         self.first_s = math.inf
-        self.free_s = now_s + (now_s - began_s) / WRITING_SHARE_MAX
+        self.free_s = now_s + (now_s - began_s) * WRITING_REST
 
     @property
     def due_s(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +112,37 @@ async def test_routes_that_may_not_be_are_named_on_the_fleet_page(tmp_path: Path
         assert box["last_refusal"].startswith("routes: dropped one by one: 2 origin AS not allowed")
 
 
+async def test_a_heartbeat_that_names_an_inventory_we_lack_asks_for_it(tmp_path: Path) -> None:
+    """A replica with an older snapshot than the box was told: the next heartbeat brings the whole,
+    and a delta that came before asks for it, too."""
+    async with running(tmp_path) as replica:
+        await replica.report("a1", assets=[1, 2])
+        await replica.saved()
+        state, kept = tmp_path / "state", tmp_path / "kept"
+        await replica.kill()
+        shutil.copytree(state, kept)
+        await replica.start()
+
+        def told(seq: int, base: int | None, *assets: int) -> Inventory:
+            added = pack_bitmap(BitMap(assets))
+            return Inventory(
+                appliance="a1", epoch=EPOCH, boot=1, seq=seq, base_seq=base, added=added
+            )
+
+        assert not (await replica.send("PUT", "/v1/inventory", told(2, 1, 3)))[1]["send_full"]
+        assert not (await replica.beat("a1", inventory_seq=2))[1]["send_inventory"]
+        await replica.kill()
+        shutil.rmtree(state)
+        kept.rename(state)
+        await replica.start()
+        assert (await replica.beat("a1", inventory_seq=2))[1]["send_inventory"]
+        assert (await replica.send("PUT", "/v1/inventory", told(3, 2, 4)))[1]["send_full"]
+        assert (await replica.fleet())["a1"]["assets"] == 2
+        await replica.send("PUT", "/v1/inventory", told(3, None, 1, 2, 3, 4))
+        assert not (await replica.beat("a1", inventory_seq=3))[1]["send_inventory"]
+        assert (await replica.fleet())["a1"]["assets"] == 4
+
+
 class Station:
     """The reports' surface in this process, with a view that a test can look at."""
 
@@ -154,6 +186,20 @@ class Station:
             if answer.status != 200:
                 assert answer.content_type == "application/problem+json"
             return answer.status
+
+    def send_raw(self, headers: str, body: bytes) -> int:
+        """The status of a signed heartbeat whose body is not as its headers say."""
+        return self.runner.run(self._send_raw(headers, body))
+
+    async def _send_raw(self, headers: str, body: bytes) -> int:
+        signature = bearer(self.keys["a1"], "steering", time.time(), b"")
+        port = cast(int, self.client.server.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST /v1/heartbeat HTTP/1.1\r\nHost: s\r\nAuthorization: {signature}\r\n{headers}"
+        writer.write(head.encode() + b"\r\n\r\n" + body)
+        line = await reader.readline()
+        writer.close()
+        return int(line.split()[1])
 
     def close(self) -> None:
         self.runner.run(self.client.close())
@@ -210,3 +256,19 @@ def test_no_report_is_a_fault_of_ours_or_changes_another_box(
     assert station.state("b1") == other
     if status != 200:
         assert station.state("a1") == own
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ("Transfer-Encoding: chunked", b"zz\r\nabc\r\n"),
+        ("Transfer-Encoding: chunked", b"5\r\nabcdeXX\r\n"),
+        ("Content-Encoding: gzip\r\nContent-Length: 3", b"abc"),
+        ("Content-Length: -4", b"abc"),
+    ],
+)
+def test_a_body_that_is_not_as_its_headers_say_is_the_senders_fault(
+    station: Station, headers: str, body: bytes
+) -> None:
+    """Broken chunks, a coding that is none, a length that cannot be: 400, not 500."""
+    assert station.send_raw(headers, body) == 400

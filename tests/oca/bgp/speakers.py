@@ -61,7 +61,7 @@ class Speakers:
         text = text.replace("192.0.2.10", BOX).replace("192.0.2.1", ROUTER)
         text = text.replace("connect 179", f"connect {self.port}")
         python = f"{sys.executable} -m oca routes"
-        text = text.replace("/usr/bin/oca routes", python)
+        text = text.replace("/usr/local/bin/oca routes", python)
         text = text.replace("/var/lib/oca/routes.json", str(self.routes))
         config = self.folder / "exabgp.conf"
         config.write_text(text)

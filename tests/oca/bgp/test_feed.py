@@ -154,4 +154,4 @@ def test_a_file_is_written_after_quiet_and_at_the_latest_after_a_second() -> Non
     assert plan.due_s == 10.0 + BURST_S
     plan.wrote(11.0, 13.0)
     plan.changed(13.1)
-    assert plan.due_s == 23.0
+    assert plan.due_s == 17.0
