@@ -30,7 +30,8 @@ async def schemathesis(replica: Replica, base: str, examples: int, *tags: str) -
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(config),
         "run", f"{base}/v1/openapi.json", "--checks", CHECKS, "--phases", "coverage,fuzzing",
         "--max-examples", str(examples), "--seed", "7", "--no-color", "--workers", "1",
-        "--max-time", str(limit_s), "--suppress-health-check", "all", "--generation-database", "none",
+        "--max-time", str(limit_s), "--suppress-health-check", "all",
+        "--generation-database", "none",
         *(word for tag in tags for word in ("--include-tag", tag)),
         stdout=PIPE, stderr=STDOUT, cwd=ROOT,
     )  # fmt: skip
