@@ -138,15 +138,16 @@ def courtesy(folder: Path, media: Path, fill_bps: float, rounds: int) -> Cell:
     Raises TimeoutError when the hot files do not come.
     """
     cap_bps = int(fill_bps / 4)
-    need = int(cap_bps / 8 * (HOT_S + 4) * (rounds + 1) / (64 * MIB)) + 8
-    make_titles(media, [HOT, *([64 * MIB] * 4 for _ in range(need // 4 + 1))])
+    need = int(cap_bps / 8 * (HOT_S + 8) * (rounds + 1) / (64 * MIB)) + 8
+    make_titles(media, [HOT, *([64 * MIB] * 4 for _ in range(need // 4 + 1))], alike=True)
     serving, other = cores()
     with Crew(folder) as crew:
         rig = Rig(folder, media, crew, worker_cores=str(serving),
                   settings={"rate_bps": cap_bps, "cores": [other]})  # fmt: skip
         rig.start()
         hot = [asset for asset in rig.assets if asset.files[0].bytes == HOT[0]]
-        stand_back(rig.crew.processes[ORIGIN].pid, other)
+        for elsewhere in (ORIGIN, "fill"):
+            stand_back(rig.crew.processes[elsewhere].pid, other)
         rig.begin(["b0"])
         until_s = time.monotonic() + 30
         while not (rig.store("b0") / "a" / str(hot[0].id)).exists():
@@ -168,7 +169,7 @@ def courtesy(folder: Path, media: Path, fill_bps: float, rounds: int) -> Cell:
 
 
 def stand_back(pid: int, core: int) -> None:
-    """The origin, in life another machine: to a core, and out of the way of whoever wakes up."""
+    """What in life is another machine: to a core, and out of the way of whoever wakes up."""
     for one in tree_of(pid):
         for thread in Path(f"/proc/{one}/task").iterdir():
             os.sched_setaffinity(int(thread.name), [core])
@@ -180,8 +181,9 @@ def load(rig: Rig, requests: Path, core: int) -> dict[str, Any]:
     before, begin_s = rig.outside_bytes(), time.monotonic()
     url = f"http://{rig.host('b0')}:{rig.port}"
     seen = h2load(
-        url, requests, clients=HOT_CLIENTS, rate_each=HOT_RATE_EACH, seconds=HOT_S, cores={core}
-    )
+        url, requests, clients=HOT_CLIENTS, rate_each=HOT_RATE_EACH, seconds=HOT_S, cores={core},
+        first=True,
+    )  # fmt: skip
     took_s = time.monotonic() - begin_s
     return {**asdict(seen), "fill_bps": (rig.outside_bytes() - before) * 8 / took_s}
 

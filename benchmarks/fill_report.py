@@ -14,7 +14,8 @@ HOW = {
     "one_copy": "Five boxes of one site start at the same moment, empty; the origin counts what it "
     "sends to boxes.",
     "rate": "By the origin's counters, from the first byte on, over a minute.",
-    "courtesy": "The worker has a core, agent, origin and h2load (open loop) the other; hot 64 KiB "
+    "courtesy": "The worker has a core, all else the other: agent, origin, fill, and h2load (open "
+    "loop), which stands for other machines and goes before the rest (SCHED_FIFO); hot 64 KiB "
     "files; rounds in turn with the agent stopped (SIGSTOP) and running.",
 }
 

@@ -31,24 +31,32 @@ REPO = Path(__file__).resolve().parents[1]
 ORIGIN, SITE = "origin", "isp"
 ORIGIN_HOST, FILL_HOST = "127.13.0.9", "127.13.0.2"
 LINK_BPS = 10**10
-DEMAND_BYTES = 9 * 10**15
-"""A day's, of every asset: so much that each box of the site gets each of them."""
+FLEET_LINK_BPS, DEMAND_BYTES = 10**13, 10**14
+"""A day's demand of every asset, and links that could carry all of it: each box gets each asset."""
 TOKEN_LIFE_S = 6 * 3600.0
 
 
-def make_titles(media: Path, titles: Sequence[Sequence[int]]) -> None:
-    """Titles of one rendition each, files of these sizes; kept when they are there already."""
+def make_titles(media: Path, titles: Sequence[Sequence[int]], *, alike: bool = False) -> None:
+    """Titles of one rendition each, files of these sizes; kept when they are there already.
+
+    `alike`: all files of one size are the same one, which is made, read and kept in memory once.
+    """
     shape = json.dumps([list(sizes) for sizes in titles])
     mark = media / ".shape"
     if mark.exists() and mark.read_text() == shape:
         return
     shutil.rmtree(media, ignore_errors=True)
+    made: dict[int, Path] = {}
     for number, sizes in enumerate(titles):
         folder = media / f"t-{number:03}" / "data"
         folder.mkdir(parents=True)
         rng = random.Random(number)
         for part, size in enumerate(sizes):
-            with (folder / f"part-{part}.bin").open("wb") as file:
+            path = folder / f"part-{part}.bin"
+            if alike and made.setdefault(size, path) != path:
+                path.hardlink_to(made[size])
+                continue
+            with path.open("wb") as file:
                 for at in range(0, size, 1 << 20):
                     file.write(rng.randbytes(min(1 << 20, size - at)))
     mark.write_text(shape)
@@ -102,7 +110,7 @@ class Rig:
                 "public_key": public_text(self.keys[name]),
                 "hosts": [self.host(name)],
                 "disks_bytes": [10**11],
-                "link_bps": LINK_BPS,
+                "link_bps": FLEET_LINK_BPS,
             }
 
         return {

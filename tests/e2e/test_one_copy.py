@@ -24,7 +24,7 @@ def test_three_boxes_that_start_together_pull_one_copy(tmp_path: Path) -> None:
             path.write_text(path.read_text().replace("patience_s = 1.0", "patience_s = 20.0"))
         lab.command("fill", "catalogue", str(media))
         assets = lab.catalogue().assets
-        lab.demand(("isp", asset.id, 10**15 - n) for n, asset in enumerate(assets))
+        lab.demand(("isp", asset.id, 10**11 - n) for n, asset in enumerate(assets))
         lab.start()
         lab.plan("--force")
         lab.wait(lambda: all(len(lab.held(box)) >= 24 for box in boxes), 60, "all hold all")

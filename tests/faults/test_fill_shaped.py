@@ -105,7 +105,7 @@ class ShapedLab(Lab):
     def start(self) -> None:
         """Catalogue and plan first, then all at once."""
         self.command("fill", "catalogue", str(self.media))
-        self.demand(("isp", a.id, 10**15 - n) for n, a in enumerate(self.catalogue().assets))
+        self.demand(("isp", a.id, 10**11 - n) for n, a in enumerate(self.catalogue().assets))
         self.plan("--force")
         self.crew.start("fill", self._argv("fill", "serve", "fill"))
         proxy = ["ip", "netns", "exec", self.spaces["origin"], sys.executable, "-m"]
