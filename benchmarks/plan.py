@@ -2,6 +2,7 @@
 
     python -m benchmarks.plan [--quick]            everything, into benchmarks/results/plan.*
     python -m benchmarks.plan --one SITES ASKED    one size, printed as JSON
+    python -m benchmarks.plan --report FILE        the report of such lines, measured one by one
 
 Each size runs in a process of its own, so that its memory is its own. Exit status 1 if a claim does
 not hold.
@@ -32,6 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small size only, nothing written")
     parser.add_argument("--one", nargs=2, type=int, metavar=("SITES", "ASKED"))
+    parser.add_argument("--report", type=Path, metavar="FILE", help="lines that --one printed")
     parser.add_argument("--bounds", type=int, default=0, help="sites to solve exactly, with --one")
     args = parser.parse_args()
     if args.one:
@@ -39,9 +41,7 @@ def main() -> int:
 
         print(json.dumps(one_night(*args.one, bounds=args.bounds)))
         return 0
-    sizes = [_run(*size, SOLVED if args.quick else 0) for size in (QUICK if args.quick else SIZES)]
-    if not args.quick:
-        sizes.append(_run(*SMALL, SOLVED))
+    sizes = _read(args.report) if args.report else _measure(args.quick)
     sizes.sort(key=lambda size: int(size["demands"]))
     for claim in claims(sizes):
         print(f"{'held' if claim.held else 'NOT HELD'}: {claim.text}: {claim.figures}")
@@ -52,6 +52,16 @@ def main() -> int:
         (RESULTS / "plan.md").write_text(report(facts, sizes))
         plot(RESULTS / "plan.svg", facts, [size for size in sizes if not size["lp_gaps"]])
     return 0 if all(claim.held for claim in claims(sizes)) else 1
+
+
+def _measure(quick: bool) -> list[dict[str, Any]]:
+    if quick:
+        return [_run(*size, SOLVED) for size in QUICK]
+    return [*(_run(*size, 0) for size in SIZES), _run(*SMALL, SOLVED)]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
 
 
 def _run(sites: int, asked: int, bounds: int) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def one_night(sites: int, asked: int, *, bounds: int = 0, seed: int = 1) -> dict
         with _timed(times, "schedule"):
             timed = schedule(world.fleet, knobs(), rows, crew.spread)
         times["all"] = time.perf_counter() - start_s
-    with tempfile.TemporaryDirectory(dir=Path(__file__).parents[1] / "var") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         with _timed(times, "tables"):
             write_table(Path(folder) / PLAN, plan_table(rows))
             write_table(Path(folder) / SCHEDULE, schedule_table(timed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -65,6 +66,11 @@ class Crew:
             pool.shutdown(wait=True, cancel_futures=True)
             gc.unfreeze()
             _job = None
+
+
+def _deaf() -> None:
+    """Ctrl-C is the parent's to hear: it tells the workers to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _work(task: Any) -> Any:

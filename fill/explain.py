@@ -50,7 +50,8 @@ class Turnover:
 @dataclass(frozen=True, slots=True)
 class Case:
     """One question, and all that the generation says about it. `order`: the site's boxes as they
-    are asked for this asset; `last`: the last asset to get in, and its density."""
+    are asked for this asset; `last`: the last asset to get in, and its
+    density; `banned`, `ruled`: the rules keep it out of the site, or want it on the box."""
 
     asset: Asset
     appliance: str
@@ -64,6 +65,7 @@ class Case:
     last: tuple[int, float] | None
     dropped: bool
     banned: bool
+    ruled: bool
     leaving: Turnover | None
     coming: Turnover | None
 
@@ -107,6 +109,8 @@ def _verdict(case: Case) -> Iterator[str]:
         yield f"{name} is to be fetched by {where}."
     if case.banned:
         yield "A ban, or a licence that does not hold here today, keeps it out (rules file)."
+    if case.ruled:
+        yield "A pin, a launch or a trigger wants it here, whatever is asked of it."
 
 
 def _demand(case: Case) -> Iterator[str]:

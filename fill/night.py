@@ -108,7 +108,7 @@ def make_night(files: Files, options: Options) -> Outcome:
             ),
             held=read_held(files, catalogue, fleet, old),
             knobs=files.config.plan,
-            ruling=Ruling(_with_triggers(rules, files), titles_of(catalogue), world.today),
+            ruling=Ruling(with_triggers(rules, files), titles_of(catalogue), world.today),
             behind=files.config.behind,
         )
         night = plan_night(inputs, crew.spread)
@@ -304,7 +304,7 @@ def read_all_rules(files: Files, catalogue: Snapshot, fleet: Fleet) -> Rules:
     return read_rules(read_bytes(path), str(path), fleet, titles_of(catalogue))
 
 
-def _with_triggers(rules: Rules, files: Files) -> Rules:
+def with_triggers(rules: Rules, files: Files) -> Rules:
     """The rules, and what triggers put in place in the last days: a copy in each site."""
     put = tuple(
         RuledLaunch(assets=each.assets, day=datetime.fromtimestamp(each.ctime, UTC).date())

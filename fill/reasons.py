@@ -11,7 +11,7 @@ from fill.files import Files
 from fill.generation import BoxSummary, Summary
 from fill.inquiry import in_force
 from fill.ledger import ASKED, PLAN, Ledger
-from fill.night import read_all_rules, titles_of
+from fill.night import read_all_rules, titles_of, with_triggers
 from fill.planfile import rows_of_table
 from fill.rendezvous import rendezvous_order
 from fill.rows import ACTIONS, Action, Rows
@@ -36,7 +36,7 @@ def explanation(files: Files, asset: int, appliance: str) -> list[str]:
         raise NotFoundError(f"there is no plan for {appliance!r}; boxes with plans: {known}")
     family = min(titles_of(catalogue)[entry.asset.title])
     rules = Ruling(
-        read_all_rules(files, catalogue, fleet),
+        with_triggers(read_all_rules(files, catalogue, fleet), files),
         titles_of(catalogue),
         datetime.fromtimestamp(summary.made_s, UTC).date(),
     )
@@ -61,7 +61,7 @@ def _case(
     )
     mine = ledger.rows(number, [appliance])
     site = fleet.site(box.site)
-    may = rules.at(site, (), np.array([asset.id], np.int32)).may if site else np.array([True])
+    ruled = rules.at(site, (appliance,), np.array([asset.id], np.int32)) if site else None
     weights = {name: float(mate.usable_bytes) for name, mate in mates.items()}
     return Case(
         asset=asset,
@@ -75,7 +75,8 @@ def _case(
         order=tuple(rendezvous_order(family, weights)),
         last=_edge(mine, mine.action != Action.DROP),
         dropped=bool(((mine.action == Action.DROP) & (mine.asset == asset.id)).any()),
-        banned=not bool(may[0]),
+        banned=ruled is not None and not bool(ruled.may[0]),
+        ruled=ruled is not None and (bool(ruled.floor[0]) or appliance in ruled.pinned),
         leaving=_turnover(mine, Action.DROP),
         coming=_turnover(mine, Action.FETCH),
     )

@@ -161,7 +161,7 @@ class Ruling:
         for pin in self.rules.pin:
             rows = self._rows(pin, assets)
             for name in pin.appliances:
-                if name in boxes:
+                if name in boxes and len(rows):
                     pinned.setdefault(name, []).append(rows)
             if not pin.appliances and pin.at(site):
                 floor[rows] = np.maximum(floor[rows], pin.copies)

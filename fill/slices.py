@@ -123,4 +123,4 @@ def why_here(number: int, value: float, keep: bool, box: BoxSummary | None) -> s
     name = "τ" if keep else "τ+μ"
     if value >= bar:
         return f"copy {number}: {value:.4g} a day ≥ {name} {bar:.4g}"
-    return f"copy {number}: {value:.4g} a day, below {name} {bar:.4g}, but it fits"
+    return f"copy {number}: {value:.4g} a day, below {name} {bar:.4g}: it fits, or a rule wants it"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import signal
 import subprocess
 import sys
 import time
+from datetime import date
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -341,3 +344,99 @@ def test_explain_says_why_and_why_not(ground: Ground, box: str) -> None:
     assert "The last to get in there is asset" in no
     unknown = ground.fill("explain", "999", "--appliance", box, check=False)
     assert unknown.returncode == 1 and "no asset 999" in unknown.stderr
+
+
+RULES = """[[pin]]
+titles = ["t020"]
+appliances = ["b1"]
+[[ban]]
+titles = ["t000"]
+sites = ["isp-b"]
+[[licence]]
+titles = ["t001"]
+from = 2000-01-01
+until = 2000-12-31
+[[launch]]
+titles = ["t021"]
+day = {day}
+"""
+
+
+def test_rules_come_before_demand_and_are_told(ground: Ground) -> None:
+    """A pin and a launch are there though nobody asks; a ban and a licence that ran out keep the
+    favourites away, and what was stored of them is dropped; explain says so."""
+    snapshot = ground.synthetic(22)
+    ranked = list(snapshot.entries)
+    ground.demand(*(("2026-11-22", "isp-b", a, 10**6 - n) for n, a in enumerate(ranked[:20])))
+    ground.fill("plan")
+    assert set(ranked[:2]) <= wanted(plans(ground)["b1"])
+    (ground.folder / "rules.toml").write_text(RULES.format(day=date.today().isoformat()))
+    ground.config.write_text('rules = "rules.toml"\n' + ground.config.read_text())
+    ground.fill("plan", "--force")
+    now = wanted(plans(ground)["b1"])
+    assert {ranked[20], ranked[21]} <= now and not set(ranked[:2]) & now
+    assert ranked[0] in wanted(plans(ground)["x1"])
+    out = ground.fill("explain", str(ranked[0]), "--appliance", "b1").stdout
+    assert "is to be dropped by b1" in out and "keeps it out (rules file)" in out
+    pinned = ground.fill("explain", str(ranked[20]), "--appliance", "b1").stdout
+    assert "A pin, a launch or a trigger wants it here" in pinned
+    assert "drops 2 assets" in pinned
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[[pin]]\n", "pin[0]: it names neither titles nor assets"),
+        ('[[ban]]\ntitles = ["nowhere"]\n', "ban[0].titles: there is no title"),
+        ('[[ban]]\nassets = [1]\nsites = ["x"]\n', "ban[0].sites: there is no site"),
+        ('[[pin]]\nassets = [1]\nappliances = ["x"]\n', "pin[0].appliances: there is no box"),
+        ('[[launch]]\nassets = [1]\nday = "soon"\n', "launch[0].day"),
+        ("[[exile]]\n", "exile"),
+    ],
+)
+def test_rules_that_cannot_be_meant_are_refused(ground: Ground, text: str, told: str) -> None:
+    """With file and entry; nothing is published."""
+    ground.falling_demand(ground.synthetic(3))
+    (ground.folder / "rules.toml").write_text(text)
+    ground.config.write_text('rules = "rules.toml"\n' + ground.config.read_text())
+    for command in ("plan", "check-config"):
+        done = ground.fill(command, check=False)
+        assert done.returncode == 1 and "rules.toml" in done.stderr and told in done.stderr
+    assert in_force(ground) == 0
+
+
+def test_a_generation_is_tables_that_others_can_read(ground: Ground) -> None:
+    """plan.parquet has the columns of the contract; the manifest the digests of what went in and of
+    the tables."""
+    ground.falling_demand(ground.synthetic(20))
+    ground.fill("plan")
+    folder = ground.folder / "state/generations/1"
+    table = pq.read_table(folder / "plan.parquet")
+    assert table.column_names[:7] == [
+        "appliance", "asset", "action", "bytes", "value", "rank", "sources"
+    ]  # fmt: skip
+    rows = [row for row in table.to_pylist() if row["appliance"] == "b1"]
+    plan = plans(ground)["b1"]
+    assert [row["asset"] for row in rows] == [item.asset for item in plan.desired]
+    assert rows[0]["action"] == "fetch" and rows[0]["sources"][-1] == "origin"
+    manifest = Ledger(ground.folder / "state").summary(1)
+    for name, digest in manifest.files.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert set(manifest.files) == {"plan.parquet", "asked.parquet", "schedule.parquet"}
+    assert any(path.endswith("demand.csv") for path in manifest.inputs)
+
+
+def test_control_c_leaves_the_last_generation_in_force(ground: Ground) -> None:
+    """SIGINT at any moment: no word of a worker, and the old plan stands or the new one does."""
+    ground.falling_demand(ground.synthetic(40))
+    ground.fill("plan")
+    command = [sys.executable, "-m", "fill", "plan", "--config", str(ground.config)]
+    for delay_s in (0.8, 1.3):
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+        assert "Process" not in told
+        assert len(plans(ground)) == 5
