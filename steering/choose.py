@@ -1,10 +1,14 @@
 """Which boxes of a site: filter with the reason kept, then weighted rendezvous hashing. Pure.
 
-Rendezvous hashing (Thaler & Ravishankar 1998; weights after Schindelhauer & Schomaker 2005: score
-= weight ÷ −ln(hash)) gives each box its share of clients by capacity, and when a box comes or goes
-only its own share moves. A box's `admit` thins what it is given: of the clients that fall to it,
-it keeps that share, always the same ones, and the rest goes to the next box. (Weighting by admit
-as well would take its load away twice.)
+Rendezvous hashing (Thaler & Ravishankar 1998; weights after Schindelhauer & Schomaker 2005: the
+least −ln(hash) ÷ weight wins) gives each box its share of clients by capacity, and when a box comes
+or goes only its own share moves. Two more hashes thin what a box gets, always by the same keys:
+
+- `admit`, the box's own word: beyond that share of its keys it is passed over (reason L). All boxes
+  of a site thin by the same hash: what a full site sheds leaves it at once, instead of going round
+  from one full box to the next. (Weighting by admit as well would take a box's load away twice.)
+- `spread`, from bounded load (`steering.balance`): beyond that share of its keys other boxes of the
+  same site that hold as much go first. It only changes the order: nobody is sent away for balance.
 """
 
 from __future__ import annotations
@@ -12,20 +16,37 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Protocol
 
 import xxhash
 from pyroaring import BitMap
 
 from wire.steer import Reason
 
-_HASH_SPAN = 2.0**64
-_SHED_SEED = 1  # another hash than the score's, or the shed share would be the low scorers
+_SHED_SEED = 1  # other hashes than the score's, or the shed share would be the low scorers
+_SPREAD_SEED = 2
+_UNIT = 1 / 2.0**64
+_hash = xxhash.xxh3_64_intdigest
+_log = math.log
+
+
+class Holds(Protocol):
+    """What a box holds: a set of asset ids."""
+
+    def __contains__(self, asset: int, /) -> bool:
+        """Whether it holds an asset."""
+        ...
+
+    def __len__(self) -> int:
+        """How many."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One appliance as a decision sees it. `weight` is its capacity in bits per second; `passed`
-    is why it may not be used at all, whatever is asked (None: it may)."""
+    """One appliance as a decision sees it. `weight` is its capacity in bits per second; `passed` is
+    why it may not be used at all, whatever is asked (None: it may, and its weight is above 0)."""
 
     id: str
     site: str
@@ -35,8 +56,9 @@ class Box:
     admit: float = 1.0
     passed: Reason | None = None
     detail: str = ""
-    holds: BitMap = field(default_factory=BitMap)
+    holds: Holds = field(default_factory=BitMap)
     seed: int = 0
+    spread: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +75,17 @@ class Judged:
 
 def seed_of(box_id: str) -> int:
     """The number that tells a box's hashes from every other's."""
-    return xxhash.xxh3_64_intdigest(box_id.encode())
+    return _hash(box_id.encode())
+
+
+@cache
+def _shed_seed(site: str) -> int:
+    return seed_of(site) ^ _SHED_SEED
 
 
 def score(box: Box, key: bytes) -> float:
-    """The rendezvous score of a box for a key: positive, higher is first."""
-    unit = (xxhash.xxh3_64_intdigest(key, box.seed) + 0.5) / _HASH_SPAN
-    return box.weight / -math.log(unit) if unit < 1.0 else math.inf
+    """The rendezvous score of a box for a key: higher is first."""
+    return box.weight / max(-_log((_hash(key, box.seed) + 1) * _UNIT), 1e-300)
 
 
 def sheds(box: Box, key: bytes) -> bool:
@@ -67,27 +93,100 @@ def sheds(box: Box, key: bytes) -> bool:
 
     A smaller `admit` sheds a superset of what a larger one does: nobody is swapped.
     """
-    if box.admit >= 1.0:
-        return False
-    return xxhash.xxh3_64_intdigest(key, box.seed ^ _SHED_SEED) / _HASH_SPAN >= box.admit
+    return box.admit < 1.0 and _hash(key, _shed_seed(box.site)) * _UNIT >= box.admit
+
+
+def yields(box: Box, key: bytes) -> bool:
+    """Whether this key is in the share that the box leaves to equals of its site, for balance."""
+    return box.spread < 1.0 and _hash(key, box.seed ^ _SPREAD_SEED) * _UNIT >= box.spread
+
+
+Row = tuple[Holds, int, float, int]
+
+
+class Crew(tuple[Box, ...]):
+    """The boxes of a site, with what the hot path needs of each laid out beside them: of those that
+    take all their keys (`plain`), of those that do not (`thin`): what it holds, its seed, minus one
+    over its weight, its place in the tuple."""
+
+    plain: tuple[Row, ...]
+    thin: tuple[Row, ...]
+
+    def __new__(cls, boxes: Iterable[Box] = ()) -> Crew:
+        """Boxes that may not be used are in the tuple alone."""
+        crew = super().__new__(cls, boxes)
+        rows = [
+            (box.holds, box.seed, -1.0 / box.weight, place)
+            for place, box in enumerate(crew)
+            if box.passed is None
+        ]
+        whole = [crew[row[3]].admit >= 1.0 and crew[row[3]].spread >= 1.0 for row in rows]
+        crew.plain = tuple(row for row, is_whole in zip(rows, whole, strict=True) if is_whole)
+        crew.thin = tuple(row for row, is_whole in zip(rows, whole, strict=True) if not is_whole)
+        return crew
+
+
+def candidates(boxes: Sequence[Box], key: bytes, asset: int) -> list[Box]:
+    """The boxes that may serve one asset, best first: what is asked thousands of times a second,
+    so nothing here is a call that need not be. A `Crew` is quicker than other sequences."""
+    crew = boxes if isinstance(boxes, Crew) else Crew(boxes)
+    first = [
+        (_log((_hash(key, seed) + 1) * _UNIT) * minus, place)
+        for holds, seed, minus, place in crew.plain
+        if asset in holds
+    ]
+    later: list[tuple[float, int]] = []
+    for holds, seed, minus, place in crew.thin:
+        if asset in holds and not sheds(crew[place], key):
+            row = (_log((_hash(key, seed) + 1) * _UNIT) * minus, place)
+            (later if yields(crew[place], key) else first).append(row)
+    first.sort()
+    if later:
+        later.sort()
+        first += later
+    return [crew[place] for _, place in first]
+
+
+def candidates_for(
+    boxes: Iterable[Box], key: bytes, assets: Sequence[int], held_min: int
+) -> list[Box]:
+    """The boxes that hold at least `held_min` of several assets: those with more first."""
+    found = []
+    for place, box in enumerate(boxes):
+        if box.passed is None:
+            held = sum(asset in box.holds for asset in assets)
+            if held >= held_min and not sheds(box, key):
+                found.append((-held, yields(box, key), -score(box, key), place, box))
+    found.sort(key=lambda one: one[:4])
+    return [box for *_, box in found]
 
 
 def judge(
-    boxes: Iterable[Box], key: bytes, assets: Sequence[int], held_min: int = 1
+    boxes: Iterable[Box],
+    key: bytes,
+    assets: Sequence[int],
+    held_min: int = 1,
+    *,
+    gone: bool = False,
 ) -> list[Judged]:
-    """Every box of a site: candidates first (those that hold more first, then by score), then
-    those passed over. A candidate holds at least `held_min` of the assets."""
-    candidates: list[Judged] = []
-    others: list[Judged] = []
-    for box in boxes:
-        verdict = _judge_one(box, key, assets, held_min)
-        (candidates if verdict.reason is None else others).append(verdict)
-    candidates.sort(key=lambda verdict: (-verdict.held, -verdict.score, verdict.box.id))
-    return candidates + others
+    """Every box of a site with its verdict: candidates in the order of `candidates`, then those
+    passed over. `gone`: the site withdrew its route, so none of them may serve."""
+    verdicts = [_judge_one(box, key, assets, held_min, gone) for box in boxes]
+    return sorted(
+        verdicts,
+        key=lambda verdict: (
+            verdict.reason is not None,
+            -verdict.held,
+            verdict.reason is None and yields(verdict.box, key),
+            -verdict.score,
+        ),
+    )
 
 
-def _judge_one(box: Box, key: bytes, assets: Sequence[int], held_min: int) -> Judged:
+def _judge_one(box: Box, key: bytes, assets: Sequence[int], held_min: int, gone: bool) -> Judged:
     points = score(box, key)
+    if gone:
+        return Judged(box, points, 0, Reason.ROUTE)
     if box.passed is not None:
         return Judged(box, points, 0, box.passed, box.detail)
     held = sum(asset in box.holds for asset in assets)
@@ -95,5 +194,8 @@ def _judge_one(box: Box, key: bytes, assets: Sequence[int], held_min: int) -> Ju
         detail = f"holds {held} of {len(assets)}" if len(assets) > 1 else ""
         return Judged(box, points, held, Reason.CONTENT, detail)
     if sheds(box, key):
-        return Judged(box, points, held, Reason.LOAD, f"admits {box.admit:.0%} of its load")
+        detail = box.detail or f"admits {box.admit:.0%} of its load"
+        return Judged(box, points, held, Reason.LOAD, detail)
+    if yields(box, key):
+        return Judged(box, points, held, None, f"leaves {1 - box.spread:.0%} to its equals")
     return Judged(box, points, held, None)

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from steering.address import Client
-from steering.choose import Box, Judged, judge
+from steering.choose import Box, Judged, candidates, candidates_for, judge
 from steering.locate import RouteTable
+from steering.places import Tables
 from steering.policy import DEFAULT, Policy
-from steering.rank import RankedSite, rank_sites
+from steering.rank import NOWHERE, RankedSite, rank_sites
 from wire.fleet import Site
 from wire.ids import SiteKind
 from wire.steer import BoxVerdict, Explanation, Place, Reason, SiteVerdict
 
-RANKINGS_MAX = 65_536  # remembered orders of sites, one per prefix asked from: ~20 MB when full
+RANKINGS_MAX = 65_536
+"""Remembered orders of sites, one for each chain of announcements asked from: ~20 MB when full."""
 
 
 class Ranking:
@@ -28,23 +32,40 @@ class Ranking:
     """
 
     def __init__(
-        self, table: RouteTable, sites: Mapping[str, Site], policy: Policy = DEFAULT
+        self,
+        table: RouteTable,
+        sites: Mapping[str, Site],
+        policy: Policy = DEFAULT,
+        tables: Tables | None = None,
     ) -> None:
-        """`sites` by id, as in the fleet file."""
+        """`sites` by id, as in the fleet file; `tables` of AS numbers and places."""
         self.table = table
-        self._sites, self._policy = sites, policy
-        self._known: dict[tuple[int, int], tuple[RankedSite, ...]] = {}
+        self._sites, self._policy, self._tables = sites, policy, tables or None
+        self._known: dict[object, tuple[RankedSite, ...]] = {}
 
     def of(self, client: Client) -> tuple[RankedSite, ...]:
         """The sites for a client, nearest first; empty where nobody announced its network."""
-        leaf = (client.version, self.table.leaf(client))
-        found = self._known.get(leaf)
+        chain = self.table.chain(client)
+        key: object = chain if self._tables is None else (chain, self._tables.numbers(client))
+        found = self._known.get(key)
         if found is None:
+            found = self._work_out(chain, client)
             if len(self._known) >= RANKINGS_MAX:
                 self._known.clear()
-            found = rank_sites(self.table.levels(*leaf), self._sites, self._policy)
-            self._known[leaf] = found
+            self._known[key] = found
         return found
+
+    def _work_out(self, chain: int, client: Client) -> tuple[RankedSite, ...]:
+        tables = self._tables
+        around = NOWHERE if tables is None else tables.around(tables.numbers(client))
+        return rank_sites(self.table.groups(chain), self._sites, self._policy, around)
+
+    def prefix_of(self, client: Client, ranked: RankedSite) -> str:
+        """The prefix whose announcement ranked a site for a client; "" when none did."""
+        for level in self.table.locate(client):
+            if ranked.route in level.sites:
+                return level.prefix
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +79,7 @@ class Snapshot:
     policy: Policy = DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """Who should serve `client` these assets of a title? `want` places; only boxes that hold at
     least `held_min` of the assets; `only` (when set) limits which boxes may be named.
 
@@ -78,22 +98,35 @@ class Question:
     def key(self) -> bytes:
         """What is hashed to spread clients over boxes: the title and the client's network, so that
         a session stays, and a hot title's viewers use all of its copies."""
-        return f"{self.title}\0{self.client.version}\0{self.client.block}".encode()
+        client = self.client
+        return f"{self.title}\0{client.version}\0{client.block}".encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The answer, and everything looked at on the way: `judged` is per site of `ranked`, as far as
-    the search went."""
+Looked = tuple[RankedSite, tuple[Box, ...]]
+"""A site that was looked at, with the boxes that it had then."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The answer, and what was looked at on the way, as far as the search went. What was thought
+    of each box is worked out again when somebody asks: judging depends on nothing else."""
 
     question: Question
     home: str
     stale: bool
     ranked: tuple[RankedSite, ...]
-    judged: tuple[tuple[Judged, ...], ...]
+    looked: Sequence[Looked]
     places: tuple[Place, ...]
     chosen: tuple[Box, ...]
     holders: Mapping[int, tuple[Box, ...]]
+
+    @property
+    def judged(self) -> tuple[tuple[Judged, ...], ...]:
+        """Every box with its verdict, for each site looked at."""
+        ask, key = self.question, self.question.key
+        return tuple(
+            tuple(judge(boxes, key, ask.assets, ask.held_min, gone=site.gone))
+            for site, boxes in self.looked
+        )
 
     def passed_over(self) -> list[tuple[str, Reason]]:
         """The boxes looked at and not used, each with its reason, in rank order."""
@@ -112,51 +145,92 @@ def decide(question: Question, snapshot: Snapshot, *, whole: bool = False) -> De
     The origin comes last where it may serve. `places` is empty when nobody may.
     """
     ranked = snapshot.ranking.of(question.client)
-    key = question.key
-    holders: dict[int, list[Box]] = {asset: [] for asset in question.assets}
-    taken: dict[str, tuple[Box, int]] = {}
-    judged: list[tuple[Judged, ...]] = []
-    for site in ranked:
-        if not whole and _enough(question, holders, taken):
-            break
-        boxes = snapshot.boxes.get(site.site, ())
-        if question.only is not None:
-            boxes = tuple(box for box in boxes if box.id in question.only)
-        verdicts = judge(boxes, key, question.assets, question.held_min)
-        judged.append(tuple(verdicts))
-        for verdict in verdicts:
-            if verdict.reason is None:
-                _take(question, verdict.box, site.rank, holders, taken)
-    _add_origin(question, snapshot.origin, ranked, holders, taken)
+    if len(question.assets) == 1:
+        found = _find_one(question, snapshot, ranked, whole)
+    else:
+        found = _find_some(question, snapshot, ranked, whole)
+    taken, holders, looked = found
+    origin = snapshot.origin
+    if origin is not None and (question.only is None or origin.id in question.only):
+        taken.append((origin, ranked[-1].rank + 1 if ranked else 0))
+        for boxes in holders.values():
+            boxes.append(origin)
     return Decision(
-        question=question,
-        home=ranked[0].site if ranked else "",
-        stale=snapshot.stale,
-        ranked=ranked,
-        judged=tuple(judged),
-        places=tuple(
-            Place(pathway=box.id, site=box.site, rank=rank) for box, rank in taken.values()
-        ),
-        chosen=tuple(box for box, _ in taken.values()),
-        holders={asset: tuple(found) for asset, found in holders.items()},
+        question,
+        home_of(ranked),
+        snapshot.stale,
+        ranked,
+        looked,
+        tuple([Place(pathway=box.id, site=box.site, rank=rank) for box, rank in taken]),
+        tuple([box for box, _ in taken]),
+        {asset: tuple(boxes) for asset, boxes in holders.items()},
     )
 
 
-def _enough(
-    question: Question, holders: Mapping[int, list[Box]], taken: Mapping[str, tuple[Box, int]]
-) -> bool:
+def home_of(ranked: Sequence[RankedSite]) -> str:
+    """The site that a client is counted for: the nearest, whatever its state; "" for none."""
+    for site in ranked:
+        if not site.gone:
+            return site.site
+    return ""
+
+
+Taken = list[tuple[Box, int]]
+Holders = dict[int, list[Box]]
+
+
+def _find_one(
+    question: Question, snapshot: Snapshot, ranked: Sequence[RankedSite], whole: bool
+) -> tuple[Taken, Holders, list[Looked]]:
+    """For one asset: what is asked a thousand times a second."""
+    asset, want, key = question.assets[0], question.want, question.key
+    taken: Taken = []
+    looked: list[Looked] = []
+    for site in ranked:
+        room = want - len(taken)
+        if room <= 0 and not whole:
+            break
+        boxes = _boxes_of(site, question, snapshot)
+        looked.append((site, boxes))
+        if room > 0 and not site.gone:
+            rank = site.rank
+            taken += [(box, rank) for box in candidates(boxes, key, asset)[:room]]
+    return taken, {asset: [box for box, _ in taken]}, looked
+
+
+def _find_some(
+    question: Question, snapshot: Snapshot, ranked: Sequence[RankedSite], whole: bool
+) -> tuple[Taken, Holders, list[Looked]]:
+    """For several assets: holders of each, or boxes that hold most of them."""
+    key = question.key
+    taken: Taken = []
+    holders: Holders = {asset: [] for asset in question.assets}
+    looked: list[Looked] = []
+    for site in ranked:
+        if not whole and _enough(question, holders, taken):
+            break
+        boxes = _boxes_of(site, question, snapshot)
+        looked.append((site, boxes))
+        if not site.gone:
+            for box in candidates_for(boxes, key, question.assets, question.held_min):
+                _take(question, box, site.rank, holders, taken)
+    return taken, holders, looked
+
+
+def _boxes_of(site: RankedSite, question: Question, snapshot: Snapshot) -> tuple[Box, ...]:
+    boxes = snapshot.boxes.get(site.site, ())
+    if question.only is None:
+        return boxes
+    return tuple(box for box in boxes if box.id in question.only)
+
+
+def _enough(question: Question, holders: Holders, taken: Taken) -> bool:
     if question.by_asset:
         return all(len(found) >= question.want for found in holders.values())
     return len(taken) >= question.want
 
 
-def _take(
-    question: Question,
-    box: Box,
-    rank: int,
-    holders: Mapping[int, list[Box]],
-    taken: dict[str, tuple[Box, int]],
-) -> None:
+def _take(question: Question, box: Box, rank: int, holders: Holders, taken: Taken) -> None:
     """Give a candidate what it is wanted for; boxes come best first."""
     if not question.by_asset and len(taken) >= question.want:
         return
@@ -167,21 +241,7 @@ def _take(
             found.append(box)
             used = True
     if used:
-        taken[box.id] = (box, rank)
-
-
-def _add_origin(
-    question: Question,
-    origin: Box | None,
-    ranked: Sequence[RankedSite],
-    holders: Mapping[int, list[Box]],
-    taken: dict[str, tuple[Box, int]],
-) -> None:
-    if origin is None or (question.only is not None and origin.id not in question.only):
-        return
-    taken[origin.id] = (origin, ranked[-1].rank + 1 if ranked else 0)
-    for found in holders.values():
-        found.append(origin)
+        taken.append((box, rank))
 
 
 def explanation(
@@ -194,11 +254,12 @@ def explanation(
             site=site.site,
             kind=site.kind,
             rank=site.rank,
-            prefix=site.prefix,
-            why=site.why,
+            prefix=prefix,
+            why=site.why(prefix),
             boxes=tuple(_verdict(verdict, taken) for verdict in verdicts),
         )
-        for site, verdicts in zip(decision.ranked, decision.judged, strict=True)
+        for (site, _), verdicts in zip(decision.looked, decision.judged, strict=True)
+        for prefix in [snapshot.ranking.prefix_of(decision.question.client, site)]
     ]
     if snapshot.origin is not None:
         sites.append(_origin_verdict(snapshot.origin, decision))

@@ -134,6 +134,7 @@ def _seen(box: Box, assets: tuple[int, ...], snapshot: Snapshot) -> SeenBox:
         weight=box.weight / factor if factor > 0 else box.weight,
         health=box.health,
         admit=box.admit,
+        spread=box.spread,
         passed=box.passed,
         detail=box.detail,
         held=None if len(held) == len(assets) or box.id == ORIGIN_ID else held,

@@ -35,7 +35,7 @@ class Policy:
         {}, why="Factor on the capacity of a box or of a site's boxes, by id; 0 takes it out."
     )
     load_factor: float = knob(
-        1.25,
+        1.1,
         low=1.01,
         high=10,
         why="Bounded load: a box is given at most this × its fair share.",
@@ -48,6 +48,12 @@ class Policy:
         low=0,
         high=0.5,
         why="Share by which TTLs differ: a crowd does not ask again at once.",
+    )
+    canary_share: float = knob(
+        0.02,
+        low=0,
+        high=1,
+        why="A box that comes back is given this share of its clients first; 1: all at once.",
     )
     retry_after_s: int = knob(
         5, low=1, high=3600, why="When nobody can serve: about the time in which a box comes back."

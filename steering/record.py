@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 from pyroaring import BitMap
 
+from steering.ease import Easing
 from wire.errors import ConflictError
 from wire.fleet import Appliance, Wanted
 from wire.reports import (
@@ -52,6 +53,7 @@ class BoxRecord:
     spec: Appliance
     heartbeat: Heartbeat | None = None
     heard_s: float | None = None
+    easing: Easing = field(default_factory=Easing)
     drained_here: bool = False
     inventory: BitMap = field(default_factory=BitMap)
     inventory_at: Order = NEVER

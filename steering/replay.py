@@ -74,7 +74,7 @@ class _Recorded(Ranking):
 
     def __init__(self, record: Record, sites: dict[str, Site], policy: Policy) -> None:
         super().__init__(RouteTable(), sites, policy)
-        self._ranked = rank_sites(record.levels, sites, policy)
+        self._ranked = rank_sites((level.sites for level in record.levels), sites, policy)
 
     def of(self, client: Client) -> tuple[RankedSite, ...]:
         """The same, whoever asks."""
@@ -227,6 +227,7 @@ def _box(seen: SeenBox, record: Record, policy: Policy) -> Box:
         weight=seen.weight * factor if factor > 0 else seen.weight,
         health=seen.health,
         admit=seen.admit,
+        spread=seen.spread,
         passed=passed,
         detail=detail,
         holds=BitMap(record.assets if seen.held is None else seen.held),

@@ -14,7 +14,9 @@ from typing import TypeVar
 import msgspec
 from msgspec import UNSET
 
+from steering.balance import TICK_S
 from steering.decide import Ranking, Snapshot
+from steering.ease import STEP_S
 from steering.frozen import FrozenBoxes, box_of
 from steering.locate import RouteTable
 from steering.policy import DEFAULT, Policy
@@ -55,6 +57,8 @@ class View:
         self.silence, self.epoch, self.generation = silence, "", 0
         self.records: dict[str, BoxRecord] = {}
         self.fresh_reports: set[str] = set()
+        self._began_s: float | None = None
+        self._step_s = self._tick_s = -math.inf
         self._begin(fleet, policy, RouteTable())
 
     def _begin(self, fleet: Fleet, policy: Policy, table: RouteTable) -> None:
@@ -71,7 +75,7 @@ class View:
             (name for name, record in self.records.items() if _counts(record.spec)),
         )
         self._watch.restore(self._heard())
-        self._frozen = FrozenBoxes(self.records, self._urls, policy)
+        self._frozen = FrozenBoxes(self.records, self._urls, policy, self.silence.heartbeat_s)
         self._changed: set[str] = set(self.records)
         self._snapshot: Snapshot | None = None
 
@@ -92,6 +96,10 @@ class View:
         if record.heartbeat is beat:
             self._watch.heard(beat.appliance, now_s)
             self._changed.add(beat.appliance)
+            if self._is_young(now_s):
+                record.easing.jump(beat.admit, now_s)
+            else:
+                record.easing.report(beat.admit, now_s, self.silence.heartbeat_s)
         return reply
 
     def inventory(self, report: Inventory) -> InventoryReply:
@@ -158,20 +166,42 @@ class View:
     def snapshot(self, now_s: float) -> Snapshot:
         """The frozen state that decisions are made from; the same object while nothing changed."""
         self._changed.update(self._watch.fallen(now_s))
+        self._move_shares(now_s)
         stale = self._watch.most_silent
         held = self._snapshot
-        if held is not None:
-            if held.stale != stale:
-                self._changed.update(self.records)
-            elif not self._changed and held.ranking is self._ranking:
-                return held
+        turned = held is not None and held.stale != stale
+        if turned:
+            self._changed.update(self.records)
+        elif held is not None and not self._changed and held.ranking is self._ranking:
+            return held
+        # Whoever comes back because silence is ignored was never away.
+        gently = not turned and not self._is_young(now_s)
         silent_max_s = math.inf if stale else self.silence.max_s
-        self._frozen.renew(self._changed, self.epoch, now_s, silent_max_s)
-        self._changed.clear()
-        self._snapshot = Snapshot(
-            self._ranking, self._frozen.sites, self._frozen.origin, stale, self.policy
-        )
-        return self._snapshot
+        names, self._changed = self._changed, set()
+        renewed = self._frozen.renew(names, self.epoch, now_s, silent_max_s, gently=gently)
+        if held is None or renewed or turned or held.ranking is not self._ranking:
+            frozen = self._frozen
+            held = Snapshot(self._ranking, frozen.sites, frozen.origin, stale, self.policy)
+            self._snapshot = held
+        return held
+
+    def note(self, box_id: str) -> None:
+        """A decision for a player put this box first: bounded load counts what was given."""
+        self._frozen.balance.note(box_id)
+
+    def _move_shares(self, now_s: float) -> None:
+        if now_s >= self._step_s:
+            self._step_s = now_s + STEP_S
+            self._changed |= self._frozen.moving
+        if now_s >= self._tick_s:
+            self._tick_s = now_s + TICK_S
+            self._changed |= self._frozen.balance.tick(self._frozen.sites)
+
+    def _is_young(self, now_s: float) -> bool:
+        """Whether there was no time yet to hear everybody: what is new to us then is not new."""
+        if self._began_s is None:
+            self._began_s = now_s
+        return now_s - self._began_s <= self.silence.max_s
 
     @property
     def latest(self) -> Snapshot | None:
@@ -194,7 +224,7 @@ class View:
 
     def state(self, now_s: float) -> FleetState:
         """The whole view, for people."""
-        stale, behind_s = self.is_stale(now_s), self.behind_s(now_s)
+        stale, behind_s = self.snapshot(now_s).stale, self.behind_s(now_s)
         return FleetState(
             epoch=self.epoch,
             generation=self.generation,
@@ -232,6 +262,7 @@ class View:
             if record is None:
                 continue
             record.heartbeat, record.drained_here = saved.heartbeat, saved.drained_here
+            record.easing.jump(saved.heartbeat.admit if saved.heartbeat else 1.0, now_s)
             if saved.silent_s is not None:
                 record.heard_s = now_s - saved.silent_s - max(0.0, age_s)
         for name, report in reports.items():

@@ -27,13 +27,17 @@ class Wanted(StrEnum):
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A place whose appliances fill and serve together; degrees are WGS 84, for the last ties.
-    `region` is a name of the operator's (a country, a market): licences and forecasts go by it."""
+    `region` is a name of the operator's (a country, a market): licences and forecasts go by it.
+    `asns`: networks it serves even when no route of theirs is reported; `open`: it serves clients
+    that nothing else locates (its appliances need `clients = "any"` for both)."""
 
     id: SiteId
     kind: SiteKind
     region: Annotated[str, Meta(max_length=64)] = ""
     latitude_deg: Annotated[float, Meta(ge=-90, le=90)] | None = None
     longitude_deg: Annotated[float, Meta(ge=-180, le=180)] | None = None
+    asns: Annotated[tuple[Asn, ...], Meta(max_length=1024)] = ()
+    open: bool = False
 
 
 class Appliance(msgspec.Struct, frozen=True, kw_only=True):

@@ -116,8 +116,9 @@ SITES = {
 
 def order(*said: tuple[str, Route], client: str = "10.1.1.1") -> list[tuple[str, int]]:
     """Sites and ranks for a client."""
-    levels = RouteTable(said).locate(parse_client(client))
-    return [(one.site, one.rank) for one in rank_sites(levels, SITES)]
+    table = RouteTable(said)
+    groups = table.groups(table.chain(parse_client(client)))
+    return [(one.site, one.rank) for one in rank_sites(groups, SITES)]
 
 
 def test_prefix_length_beats_kind_and_each_shorter_prefix_is_a_further_rank() -> None:
@@ -166,8 +167,9 @@ def test_nearer_of_equal_sites_goes_first_and_origin_never_ranks_by_routes() -> 
         "origin": site("origin", SiteKind.ORIGIN),
     }
     said = [(name, Route(prefix="10.0.0.0/8")) for name in sites]
-    levels = RouteTable(said).locate(parse_client("10.1.1.1"))
-    assert [one.site for one in rank_sites(levels, sites)] == ["isp", "zzz", "aaa"]
+    table = RouteTable(said)
+    groups = table.groups(table.chain(parse_client("10.1.1.1")))
+    assert [one.site for one in rank_sites(groups, sites)] == ["isp", "zzz", "aaa"]
 
 
 def test_ranking_remembers_by_prefix_and_knows_strangers() -> None:

@@ -128,7 +128,7 @@ def test_a_file_cut_by_a_crash_is_read_to_its_end_and_a_damaged_one_is_named() -
 
 def test_reasons_are_in_the_record() -> None:
     """L for the box that sheds, in rank order, as the answer had it."""
-    records = written(decided(snapshot(i1=0.01), 5))[1:]
+    records = written(decided(snapshot(i1=0.0001), 5))[1:]
     assert all(isinstance(one, Record) and ("i1", Reason.LOAD) in one.passed for one in records)
 
 

@@ -144,7 +144,7 @@ async def test_drain_takes_a_box_out_of_new_answers_and_back(tmp_path: Path) -> 
 
 
 async def test_silent_box_is_left_within_three_heartbeats_and_taken_again(tmp_path: Path) -> None:
-    """While four others speak; its first heartbeat afterwards brings it back."""
+    """While four others speak; its first heartbeat afterwards brings it back, gently."""
     async with running(tmp_path, heartbeat_s=HEARTBEAT_S) as replica:
         await full_fleet(replica)
         _, answer = await replica.get("/v1/steer?asset=2", source=IN_B)
@@ -158,8 +158,8 @@ async def test_silent_box_is_left_within_three_heartbeats_and_taken_again(tmp_pa
         assert answer["places"][0]["site"] == "ix" and answer["home"] == "isp-b"
         assert (await replica.fleet())["b1"]["state"] == "unhealthy"
         await replica.beat("b1")
-        _, answer = await replica.get("/v1/steer?asset=2", source=IN_B)
-        assert answer["places"][0]["pathway"] == "b1"
+        back = (await replica.fleet())["b1"]
+        assert back["state"] == "in_service" and 0 < back["admit"] < 0.1  # canary traffic first
 
 
 async def test_forwarded_counts_from_the_listed_proxy_only(tmp_path: Path) -> None:
