@@ -50,24 +50,24 @@ async def test_each_asset_of_a_batch_has_its_own_answer(tmp_path: Path) -> None:
         assert made == one["assets"][0]["urls"] and assets[2]["name"] == "720p"
         assert replica.home_of(made["origin"]) == "isp-a"
         assert [place["rank"] for place in found["places"]] == [0, 0, 1, 2]
+        await refuses_what_cannot_be_read(replica)
 
 
-async def test_a_batch_that_cannot_be_read_names_the_field(tmp_path: Path) -> None:
-    """Too many, too large, not numbers; `client` is for operators."""
-    async with running(tmp_path) as replica:
-        for body, status, field in [
-            (b'{"assets":[]}', 400, "$.assets"),
-            (json.dumps({"assets": list(range(BATCH_MAX + 1))}).encode(), 400, "$.assets"),
-            (b'{"assets":[1,"2"]}', 400, "$.assets[1]"),
-            (b'{"assets":[-1]}', 400, "$.assets[0]"),
-            (b"{}", 400, "$"),
-            (b"[", 400, "$"),
-            (b'{"assets":[' + b" " * 70_000 + b"1]}", 413, None),
-        ]:
-            got, problem = await post(replica, body)
-            assert (got, problem.get("field")) == (status, field), (body[:40], problem)
-        status, headers, body = await replica.ask("/v1/steer", method="OPTIONS", Origin="http://x")
-        assert status == 204 and "POST" in headers["Access-Control-Allow-Methods"]
+async def refuses_what_cannot_be_read(replica: Replica) -> None:
+    """Too many, too large, not numbers: the field is named."""
+    for body, status, field in [
+        (b'{"assets":[]}', 400, "$.assets"),
+        (json.dumps({"assets": list(range(BATCH_MAX + 1))}).encode(), 400, "$.assets"),
+        (b'{"assets":[1,"2"]}', 400, "$.assets[1]"),
+        (b'{"assets":[-1]}', 400, "$.assets[0]"),
+        (b"{}", 400, "$"),
+        (b"[", 400, "$"),
+        (b'{"assets":[' + b" " * 70_000 + b"1]}", 413, None),
+    ]:
+        got, problem = await post(replica, body)
+        assert (got, problem.get("field")) == (status, field), (body[:40], problem)
+    status, headers, body = await replica.ask("/v1/steer", method="OPTIONS", Origin="http://x")
+    assert status == 204 and "POST" in headers["Access-Control-Allow-Methods"]
 
 
 def engine_of(*titles: Title) -> Engine:
@@ -139,23 +139,23 @@ async def test_redirect_never_leads_back(tmp_path: Path) -> None:
         many = "&".join(f"not=b{number}" for number in range(9))
         _, headers, _ = await hop(replica, f"/a/2/seg-1.m4s?{many}")
         assert headers["Location"].startswith(urls["origin"].partition("/a/")[0])
+        await refuses_what_is_no_file(replica)
 
 
-async def test_redirect_refuses_what_is_no_file(tmp_path: Path) -> None:
+async def refuses_what_is_no_file(replica: Replica) -> None:
     """Problem documents, no Location."""
-    async with running(tmp_path) as replica:
-        for path, status, field in [
-            ("/a/77/x.m4s", 404, None),
-            ("/a/two/x.m4s", 400, "asset"),
-            ("/a/2/.asset.json", 404, None),
-            ("/a/2/x%2Fy", 404, None),
-            ("/a/2/x%0d%0aSet-Cookie:a", 404, None),
-            ("/a/2/x?not=../b", 400, "not"),
-            ("/a/2/x?not=a%0d", 400, "not"),
-        ]:
-            got, headers, body = await hop(replica, path)
-            assert (got, json.loads(body).get("field")) == (status, field), path
-            assert "Location" not in headers
+    for path, status, field in [
+        ("/a/77/x.m4s", 404, None),
+        ("/a/two/x.m4s", 400, "asset"),
+        ("/a/2/.asset.json", 404, None),
+        ("/a/2/x%2Fy", 404, None),
+        ("/a/2/x%0d%0aSet-Cookie:a", 404, None),
+        ("/a/2/x?not=../b", 400, "not"),
+        ("/a/2/x?not=a%0d", 400, "not"),
+    ]:
+        got, headers, body = await hop(replica, path)
+        assert (got, json.loads(body).get("field")) == (status, field), path
+        assert "Location" not in headers
 
 
 async def hop(

@@ -21,15 +21,14 @@ CHECKS = (
 )
 
 
-async def schemathesis(replica: Replica, base: str, examples: int, *tags: str) -> str:
-    """Its report; fails when it found anything. Within 15 s unless many examples are wanted."""
-    limit_s = max(15, examples)
+async def schemathesis(replica: Replica, base: str, limit_s: int, *tags: str) -> str:
+    """Its report; fails when it found anything."""
     config = replica.folder / "schemathesis.toml"
     config.write_text("")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(config),
         "run", f"{base}/v1/openapi.json", "--checks", CHECKS, "--phases", "coverage,fuzzing",
-        "--max-examples", str(examples), "--seed", "7", "--no-color", "--workers", "1",
+        "--seed", "7", "--no-color", "--workers", "1",
         "--max-time", str(limit_s), "--suppress-health-check", "all",
         "--generation-database", "none",
         *(word for tag in tags for word in ("--include-tag", tag)),
@@ -40,20 +39,16 @@ async def schemathesis(replica: Replica, base: str, examples: int, *tags: str) -
     return told.decode()
 
 
-async def test_both_listeners_serve_the_document(tmp_path: Path) -> None:
-    """The same bytes as docs/openapi.json."""
+async def test_nothing_in_the_document_gives_a_5xx_or_breaks_its_schema(tmp_path: Path) -> None:
+    """Every boundary of each operation for players and boxes, and 6 s of chance; both listeners
+    serve docs/openapi.json."""
     async with running(tmp_path) as replica:
         for admin in (False, True):
             _, headers, body = await replica.ask("/v1/openapi.json", admin=admin)
             assert body == document() and headers["Content-Type"] == "application/json"
-
-
-async def test_nothing_in_the_document_gives_a_5xx_or_breaks_its_schema(tmp_path: Path) -> None:
-    """A few examples of each operation of the public listener."""
-    async with running(tmp_path) as replica:
         await full_fleet(replica)
-        told = await schemathesis(replica, replica.url, 4, PLAYERS, APPLIANCES)
-        assert " passed" in told and " failed" not in told
+        told = await schemathesis(replica, replica.url, 6, PLAYERS, APPLIANCES)
+        assert " passed" in told, told
         assert (await replica.get("/v1/steer?asset=2"))[0] == 200
 
 
@@ -66,6 +61,6 @@ async def test_for_long(tmp_path: Path, admin: bool) -> None:
         await full_fleet(replica)
         tags = (OPERATORS,) if admin else (PLAYERS, APPLIANCES)
         base = replica.admin if admin else replica.url
-        await schemathesis(replica, base, 300, *tags)
+        await schemathesis(replica, base, 240, *tags)
         paths = json.loads(document())["paths"]
         assert len(paths) > 10 and (await replica.get("/readyz", admin=True))[0] == 200
