@@ -51,7 +51,7 @@ class Records:
         1_000,
         low=0,
         high=100_000,
-        why="Beyond it records are left out and counted: one costs 30 µs of the core; 0: none.",
+        why="Beyond it records are left out and counted: one costs 20 µs of the core; 0: none.",
     )
     queue: int = knob(
         5_000, low=1, high=1_000_000, why="Waiting while the disk is slow; ~2 kB each."

@@ -16,7 +16,7 @@ from steering.choose import Box, Judged, candidates, candidates_for, judge
 from steering.locate import RouteTable
 from steering.places import Tables
 from steering.policy import DEFAULT, Policy
-from steering.rank import NOWHERE, RankedSite, rank_sites
+from steering.rank import NOWHERE, Around, RankedSite, rank_sites
 from wire.fleet import Site
 from wire.ids import SiteKind
 from wire.steer import BoxVerdict, Explanation, Place, Reason, SiteVerdict
@@ -55,10 +55,13 @@ class Ranking:
             self._known[key] = found
         return found
 
+    def around(self, client: Client) -> Around:
+        """What the tables say of a client's network."""
+        return self._tables.around(self._tables.numbers(client)) if self._tables else NOWHERE
+
     def _work_out(self, chain: int, client: Client) -> tuple[RankedSite, ...]:
-        tables = self._tables
-        around = NOWHERE if tables is None else tables.around(tables.numbers(client))
-        return rank_sites(self.table.groups(chain), self._sites, self._policy, around)
+        groups = self.table.groups(chain)
+        return rank_sites(groups, self._sites, self._policy, self.around(client))
 
     def prefix_of(self, client: Client, ranked: RankedSite) -> str:
         """The prefix whose announcement ranked a site for a client; "" when none did."""

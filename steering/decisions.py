@@ -14,6 +14,7 @@ import msgspec
 from steering.choose import Box
 from steering.decide import Decision, Snapshot
 from steering.locate import Level
+from steering.rank import NOWHERE, Around
 from wire.codec import blame
 from wire.errors import WireError
 from wire.fleet import Site
@@ -75,6 +76,7 @@ class Record(
     chosen: tuple[str, ...]
     order: tuple[str, ...] = ()
     levels: tuple[Level, ...] = ()
+    around: Around = NOWHERE
     boxes: tuple[SeenBox, ...] = ()
     cut: bool = False
 
@@ -111,6 +113,7 @@ def record_of(
         chosen=tuple(place.pathway for place in decision.places),
         order=tuple(order),
         levels=snapshot.ranking.table.locate(question.client),
+        around=snapshot.ranking.around(question.client),
         boxes=tuple(_seen(box, assets, snapshot) for box in boxes[:BOXES_MAX]),
         cut=len(boxes) > BOXES_MAX,
     )

@@ -74,7 +74,9 @@ class _Recorded(Ranking):
 
     def __init__(self, record: Record, sites: dict[str, Site], policy: Policy) -> None:
         super().__init__(RouteTable(), sites, policy)
-        self._ranked = rank_sites((level.sites for level in record.levels), sites, policy)
+        self._ranked = rank_sites(
+            (level.sites for level in record.levels), sites, policy, record.around
+        )
 
     def of(self, client: Client) -> tuple[RankedSite, ...]:
         """The same, whoever asks."""

@@ -31,12 +31,13 @@ BOXES = {"i1": "isp", "i2": "isp", "x1": "ix", "x2": "ix"}
 
 
 def snapshot(policy: Policy = DEFAULT, **changes: float) -> Snapshot:
-    """Two sites of two boxes, all with assets 1 to 3, and the origin; `i2` sheds half."""
+    """Two sites of two boxes, all with assets 1 to 3, and the origin; `i1` yields for balance."""
     made = [
         Box(
             id=name, site=site, base_url=f"http://{name}",
             weight=1e9 * policy.weight_of(name, site),
             admit=changes.get(name, 1.0), holds=BitMap([1, 2, 3]), seed=seed_of(name),
+            spread=0.6 if name == "i1" else 1.0,
         )
         for name, site in BOXES.items()
     ]  # fmt: skip
