@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import json
 import shutil
 import time
@@ -143,6 +144,16 @@ async def test_a_heartbeat_that_names_an_inventory_we_lack_asks_for_it(tmp_path:
         assert (await replica.fleet())["a1"]["assets"] == 4
 
 
+TAKES = inspect.signature(Intake).parameters
+
+
+class NoTables:
+    """Nobody is located here: routes are only believed."""
+
+    async def rebuild(self, *_: float) -> None:
+        """As a builder of tables does."""
+
+
 class Station:
     """The reports' surface in this process, with a view that a test can look at."""
 
@@ -159,7 +170,8 @@ class Station:
         self.view = View(fleet, Silence(10.0, 3))
         self.view.set_epoch(EPOCH)
         app = web.Application(middlewares=[problems], client_max_size=2**20)
-        Intake(self.view, fleet.public_keys(), cast(Metrics, None)).add_to(app)
+        given: dict[str, Any] = {"tables": NoTables()} if "tables" in TAKES else {}
+        Intake(self.view, fleet.public_keys(), cast(Metrics, None), **given).add_to(app)
         self.client = self.runner.run(self._start(app))
         for report in GOOD.values():
             self.send(encode(report), type(report).__name__.lower())
