@@ -1,4 +1,4 @@
-"""Steering's answers: ranked signed URLs, Content Steering manifests, and the explanation."""
+"""Steering's answers: ranked signed URLs, and the explanation."""
 
 from __future__ import annotations
 
@@ -110,16 +110,6 @@ class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     places: tuple[BatchPlace, ...]
     assets: tuple[BatchAsset, ...]
     stale: bool = False
-
-
-class ContentSteering(msgspec.Struct, frozen=True, kw_only=True):
-    """The steering manifest of HLS and DASH (ETSI TS 103 998): same body for both; an id that a
-    player does not know is ignored by it."""
-
-    version: Literal[1] = msgspec.field(name="VERSION", default=1)
-    ttl_s: int = msgspec.field(name="TTL")
-    priority: tuple[str, ...] = msgspec.field(name="PATHWAY-PRIORITY")
-    reload_uri: str | UnsetType = msgspec.field(name="RELOAD-URI", default=UNSET)
 
 
 class BoxVerdict(msgspec.Struct, frozen=True, kw_only=True):
