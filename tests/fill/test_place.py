@@ -74,7 +74,7 @@ def drawn(boxes: list[tuple[int, int]], rows: list[tuple[int, int, int]]) -> Sit
     return problem(made, [r[0] for r in rows], [float(r[1]) for r in rows], held)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(BOXES, ROWS)
 def test_no_box_holds_or_fetches_more_than_it_can(
     boxes: list[tuple[int, int]], rows: list[tuple[int, int, int]]
