@@ -39,7 +39,8 @@ def tomorrow(
     """Bytes that each site's clients will ask for on the day that begins, with their spread.
 
     `rows` are counted bytes of known sites and assets; those of `today` (days since 1970), which
-    has hardly begun, count only where there are no earlier ones. `launches` by title.
+    has hardly begun, count only where there are no earlier ones. A single day is taken as it is:
+    the file that starts a fleet says what somebody expects. `launches` by title.
     """
     used = [row for row in rows if row.day < today] or list(rows)
     names = tuple(site.id for site in sites)
@@ -50,6 +51,9 @@ def tomorrow(
     first = min(row.day for row in used)
     assets = describe(catalogue, used, first, launches or {})
     places = by_home(used, assets)
+    if first == max(row.day for row in used):
+        given = [(at, assets, _as_given(assets, places.get(name))) for at, name in enumerate(names)]
+        return _arrays(names, given)
     regions = sorted({site.region for site in sites})
     learner = Learner(assets, first, last, len(regions))
     for site in sites:
@@ -91,6 +95,16 @@ def describe(
         launch_day=np.array([days[asset.title] for asset in entries], np.int32),
         like=np.array([like.get(asset.title, -1) for asset in entries], np.int32),
     )
+
+
+def _as_given(assets: Assets, rows: SiteRows | None) -> SiteForecast:
+    """One day as it is, and the spread that plays by chance have."""
+    count = len(assets.id)
+    table = np.zeros(count)
+    if rows is not None:
+        table += np.bincount(rows.at, rows.bytes, count)
+    at = np.flatnonzero(table).astype(np.int32)
+    return SiteForecast(at, table[at], np.sqrt(table[at] * assets.size_bytes[at]))
 
 
 def _slots(entries: Sequence[Asset]) -> Ints:

@@ -164,6 +164,8 @@ class Learner:
             np.bincount(rows.at[rows.day == day], rows.bytes[rows.day == day], count)
             for day in (self.last_day, self.last_day - 1)
         )
+        if not (last.any() and before.any()):
+            return  # one day says nothing of how days differ
         size, both = np.maximum(self.assets.size_bytes, 1.0), last + before
         few = (both > 0) & (both < FEW_PLAYS * size)
         weight = 1.0 / (both[few] + size[few])

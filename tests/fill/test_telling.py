@@ -39,6 +39,16 @@ def test_forecast_tells_every_site_and_writes_every_pair(fortnight: Ground) -> N
     assert csv.read_text().splitlines()[0].replace('"', "") == "site,asset,bytes_a_day,spread"
 
 
+def test_the_file_that_starts_a_fleet_is_taken_as_it_is(ground: Ground) -> None:
+    """One day of demand, made by somebody who knows: no site leans on the other."""
+    one, two, *_ = ground.synthetic(4).entries
+    ground.demand(("2026-11-14", "isp-a", one, 70_000), ("2026-11-14", "isp-b", two, 9_000))
+    out = ground.folder / "tomorrow.csv"
+    ground.fill("forecast", "--day", "2026-11-15", "--out", str(out))
+    lines = [line.replace('"', "").split(",")[:3] for line in out.read_text().splitlines()[1:]]
+    assert lines == [["isp-a", str(one), "70000"], ["isp-b", str(two), "9000"]]
+
+
 def test_simulate_shows_plan_oracle_and_cache_and_publishes_nothing(fortnight: Ground) -> None:
     """Disks that hold all: plans serve all; the figures of each site and day as JSON."""
     out = fortnight.folder / "simulated.json"

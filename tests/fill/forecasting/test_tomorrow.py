@@ -169,3 +169,13 @@ def test_the_order_of_rows_and_sites_changes_nothing() -> None:
     mixed = SiteRows(one.day[order], one.at[order], one.bytes[order])
     straight, crossed = foresee(assets(40), one, two), foresee(assets(40), two, mixed)
     assert straight[0] == pytest.approx(crossed[1], rel=1e-9)
+
+
+def test_one_day_says_nothing_of_how_days_differ() -> None:
+    """Two sites, one day of a hundred plays each title: large counts are not taken for chance."""
+    first = np.full((1, 20), 400)
+    other = first.copy()
+    other[0, :10] = 100
+    here, there = foresee(assets(20), rows(first), rows(other), days=1)
+    assert here == pytest.approx(np.full(20, 400), rel=0.05)
+    assert there == pytest.approx(other[0], rel=0.05)
