@@ -19,6 +19,7 @@ from oca.config import AccessLogKnobs, Config, Pacing, Tls, read, split_address
 from oca.diskstatus import disks, scrub_status
 from oca.fillstatus import fill_status
 from oca.keyring import keygen, sign
+from oca.purge import purge_urls
 from oca.tokens import read_token_file
 from wire import log
 from wire.errors import OcaError
@@ -44,6 +45,7 @@ def cli() -> None:
 
 cli.add_command(simulate)
 cli.add_command(fill_status)
+cli.add_command(purge_urls)
 cli.add_command(disks)
 cli.add_command(scrub_status)
 cli.add_command(sign)

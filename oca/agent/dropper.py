@@ -186,10 +186,14 @@ class Purger:
         keys: Mapping[str, VerifyKey],
         holdings: Holdings,
         remover: Remover,
+        forget_pulled: Callable[[Iterable[int]], object] | None = None,
     ) -> None:
-        """`keys` may sign purge lists: the same that sign plans."""
+        """`keys` may sign purge lists: the same that sign plans. `forget_pulled` drops what
+        pull-through keeps of assets, when there is pull-through; it blocks, and may raise OcaError.
+        """
         self._me, self._path, self._keys = me, run_dir / PURGE_FILE, keys
         self._holdings, self._remover = holdings, remover
+        self._forget_pulled = forget_pulled
         self._etag = ""
         self._acked = -1
         self.number = -1
@@ -215,6 +219,8 @@ class Purger:
                 self._adopt(purge)
             self._etag = reply.etag
         await self.carry_out()
+        if self._forget_pulled is not None and self._holdings.banned:  # each time: it may come back
+            await asyncio.to_thread(self._forget_pulled, sorted(self._holdings.banned))
         if self.number > self._acked:
             await fill.ack_purge(PurgeAck(appliance=self._me, number=self.number))
             self._acked = self.number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from oca.agent.tell import Workers
 from oca.agent.vitals import Vitals
 from oca.config import Config, split_address
 from oca.store import Store
+from oca.through.purging import purge_assets
 from wire.codec import decode
 from wire.errors import WireError
 from wire.ids import Epoch
@@ -112,7 +113,7 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: Pool) -> Part
         chores=chores,
         dropper=Dropper(holdings, pulse, reporter, remover, events.asked_s, knobs, metrics),
         follower=follower,
-        purger=Purger(me, run_dir, keys, holdings, remover),
+        purger=Purger(me, run_dir, keys, holdings, remover, _forget_pulled(config)),
         reporter=reporter,
         events=events,
         vitals=vitals,
@@ -190,6 +191,11 @@ async def _relist(parts: Parts) -> None:
     if not holdings.epoch:
         holdings.epoch = await asyncio.to_thread(_epoch_of_tree, store.root)
     holdings.reset(await asyncio.to_thread(store.listing, holdings.held))
+
+
+def _forget_pulled(config: Config) -> Callable[[Iterable[int]], int] | None:
+    """What takes assets out of the dynamic region; None on a box that has none."""
+    return partial(purge_assets, Path(config.run)) if config.through.policy == "fetch" else None
 
 
 def own_key(config: Config) -> SigningKey:

@@ -19,12 +19,14 @@ from oca.through.hub import Hub
 from oca.through.knobs import Through
 from oca.through.links import Door, Link
 from oca.through.lookup import Lookups
-from oca.through.messages import Ask, FromWorker, Hits, Leave, Lost, Want
+from oca.through.messages import Ask, FromWorker, Hits, Leave, Lost, Purge, Purged, Want
 from oca.through.region import Region
 from oca.through.upstream import Upstream, new_session
 from wire.log import get
 
 DOOR = "through.sock"
+RUN_FILE = "run"
+"""In the region's folder: where the door is, for whoever knows the store alone."""
 FREE_SHARE = 0.95
 """Of what is free on the disk, the region takes no more than this share."""
 
@@ -57,6 +59,8 @@ class Fetcher:
                 self.hub.hits(message.chunks)
             case Lost():
                 self.hub.lost(message.version, message.number)
+            case Purge():
+                link.send(Purged(self.hub.purge(message.keys, below=message.below)))
 
     def lose(self, link: Link) -> None:
         """A worker is gone."""
@@ -91,6 +95,7 @@ async def run(
         count = hub.restore(found)
         fetcher = Fetcher(hub)
         door = Door(run_dir / DOOR, fetcher.take)
+        await asyncio.to_thread(_say_where, room.folder, run_dir)
         took_s = round(time.monotonic() - began_s, 3)
         _log.info("fetcher runs", upstream=knobs.upstream, chunks=count, took_s=took_s)
         hub.start(asyncio.create_task(_verify(hub)))
@@ -101,6 +106,10 @@ async def run(
             for link in list(hub.links):
                 link.close()
             hub.close()
+
+
+def _say_where(folder: Path, run_dir: Path) -> None:
+    (folder / RUN_FILE).write_text(str(run_dir.absolute()))
 
 
 async def _verify(hub: Hub) -> None:

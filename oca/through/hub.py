@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -346,6 +346,19 @@ class Hub:
             flight.wake()
         self._give_up(version, CHANGED, why)
         self.tidy(version)
+
+    def purge(self, keys: Sequence[str], *, below: bool) -> int:
+        """Forget objects at once, also for those who are reading them; how many were there."""
+        found = self.book.matching(keys, below=below)
+        count = sum(known.version is not None or known.short is not None for known in found)
+        for known in found:
+            self.book.set_short(known, None)
+        names = {known.key for known in found}
+        for version in [v for v in self.book.versions.values() if v.key in names]:
+            self.end(version, "purged")
+        if count:
+            _log.info("purged", objects=count)
+        return count
 
     def tell_evicted(self, version: Version, numbers: list[int]) -> None:
         """Workers let go of these."""

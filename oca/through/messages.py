@@ -70,6 +70,14 @@ class Lost(msgspec.Struct, tag="z", array_like=True):
     number: int
 
 
+class Purge(msgspec.Struct, tag="p", array_like=True):
+    """Forget these objects, and whatever is being fetched of them; `below`: all keys that begin so.
+    An operator's or the agent's word, answered by Purged."""
+
+    keys: list[str]
+    below: bool = False
+
+
 class View(msgspec.Struct, array_like=True, frozen=True):
     """One version as a worker needs it to answer; `lines` are its end-to-end header lines.
 
@@ -166,6 +174,12 @@ class Dropped(msgspec.Struct, tag="o", array_like=True):
     keys: list[str]
 
 
+class Purged(msgspec.Struct, tag="u", array_like=True):
+    """How many objects a Purge found."""
+
+    count: int
+
+
 def first_window(ask: Ask, view: View) -> Want:
     """What is wanted of a version first by who asked so."""
     size = HUGE_BYTES if view.size is None else max(1, view.size)
@@ -176,8 +190,8 @@ def first_window(ask: Ask, view: View) -> Want:
     return Want(ask.id, view.version, low, min(low + ahead - 1, end), end)
 
 
-FromWorker = Ask | Want | Leave | Hits | Lost
-FromFetcher = Found | Failed | Begun | Grown | Done | Gone | Evicted | Dropped
+FromWorker = Ask | Want | Leave | Hits | Lost | Purge
+FromFetcher = Found | Failed | Begun | Grown | Done | Gone | Evicted | Dropped | Purged
 
 _encoder = msgspec.msgpack.Encoder()
 _to_fetcher: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)

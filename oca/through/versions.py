@@ -7,7 +7,7 @@ it, from the chunks that are there. Everything is bounded; what was not asked fo
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -208,6 +208,13 @@ class Book:
         else:
             self._known.move_to_end(key)
         return known
+
+    def matching(self, keys: Sequence[str], *, below: bool) -> list[Known]:
+        """Those of these keys, or of all that begin so."""
+        if not below:
+            return [self._known[key] for key in keys if key in self._known]
+        starts = tuple(keys)
+        return [known for key, known in self._known.items() if key.startswith(starts)]
 
     def forgettable(self) -> Iterator[Known]:
         """Those to forget because there are too many, longest unasked first; `forget` them."""
