@@ -136,9 +136,19 @@ class Api:
         order: Sequence[str] = (),
         snapshot: Snapshot | None = None,
     ) -> None:
+        """As `decided`, for the surface that was asked."""
+        self.decided(_surface(request.path), decision, begun_s, order, snapshot)
+
+    def decided(
+        self,
+        surface: str,
+        decision: Decision,
+        begun_s: float,
+        order: Sequence[str] = (),
+        snapshot: Snapshot | None = None,
+    ) -> None:
         """Count one decision, and keep the record of it; `snapshot` is the one that it was made
         from, if not the latest."""
-        surface = _surface(request.path)
         self._metrics.decided(surface, decision)
         self._metrics.answer_s.observe(time.perf_counter() - begun_s)
         snapshot = snapshot or self._engine.view.latest

@@ -97,6 +97,12 @@ class Config:
     snapshot_s: float = knob(
         5.0, low=0.2, high=3600, why="A restarted replica knows the fleet as it was this long ago."
     )
+    queue_s: float = knob(
+        0.02,
+        low=0.001,
+        high=1,
+        why="Nobody waits longer in line: what comes beyond is told at once to wait or come back.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = knob(
         "info", why="Decisions have a file of their own (`records`)."
     )

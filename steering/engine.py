@@ -53,14 +53,21 @@ class Engine:
         title = self.titles.title(title_id or "")
         return title, tuple(item.id for item in title.assets)
 
+    def choose(
+        self, client: Client, title: Title, assets: Sequence[int], at: Moment
+    ) -> tuple[Decision, str]:
+        """Who serves a player, and the token for it; raises UnavailableError."""
+        question = Question(client, title.id, assets, self.rules.pathways)
+        decision = decide(question, self.view.snapshot(at.now_s))
+        self.somebody(decision)
+        self.view.note(decision.chosen[0].id)
+        return decision, self._token(title, assets, decision, at)
+
     def steer(
         self, client: Client, title: Title, assets: Sequence[int], at: Moment
     ) -> tuple[SteerAnswer, Decision]:
         """Ranked signed URLs; raises UnavailableError when nobody may serve."""
-        question = Question(client, title.id, assets, self.rules.pathways)
-        decision = decide(question, self.view.snapshot(at.now_s))
-        self.somebody(decision)
-        token = self._token(title, assets, decision, at)
+        decision, token = self.choose(client, title, assets, at)
         holders_of = decision.holders
         names = {item.id: item.name for item in title.assets if item.id in holders_of}
         answer = SteerAnswer(

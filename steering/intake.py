@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Protocol, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from steering.locate import RouteTable
 from steering.metrics import Metrics
-from steering.record import sift
+from steering.offload import sift_elsewhere
+from steering.record import Sifted
+from steering.tables import TableBuilder
 from steering.view import View
 from wire.auth import WrongTimeError, check_before_body
 from wire.codec import decode
@@ -28,7 +30,6 @@ BOOT_AHEAD_MAX_S = 86_400.0
 """A boot is numbered by the time at which it began; a later one than this no clock explains."""
 # What takes longer than a few milliseconds on the loop goes to a thread.
 INLINE_BYTES_MAX = 256 * 1024
-INLINE_ROUTES_MAX = 5_000
 
 
 class Report(Protocol):
@@ -55,39 +56,18 @@ class TooLargeError(PeerError):
     status = 413
 
 
-class TableBuilder:
-    """Builds the route table anew, off the loop when it is large; many wishes become one build."""
-
-    def __init__(self, view: View) -> None:
-        """Swaps the table of `view`."""
-        self._view = view
-        self._lock = asyncio.Lock()
-        self._wished = self._built = 0
-
-    async def rebuild(self) -> None:
-        """Return when a table that holds what was reported before this call is in place."""
-        self._wished += 1
-        mine = self._wished
-        async with self._lock:
-            if self._built >= mine:
-                return
-            begun = self._wished
-            pairs = self._view.announcements()
-            if len(pairs) <= INLINE_ROUTES_MAX:
-                table = RouteTable(pairs)
-            else:
-                table = await asyncio.to_thread(RouteTable, pairs)
-            self._view.set_table(table)
-            self._built = begun
-
-
 class Intake:
     """The handlers of the three reports."""
 
-    def __init__(self, view: View, keys: Mapping[str, VerifyKey], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        view: View,
+        keys: Mapping[str, VerifyKey],
+        metrics: Metrics,
+        tables: TableBuilder,
+    ) -> None:
         """`keys`: appliance → public key, from the fleet file."""
-        self._view, self._keys, self._metrics = view, keys, metrics
-        self._tables = TableBuilder(view)
+        self._view, self._keys, self._metrics, self._tables = view, keys, metrics, tables
 
     def add_to(self, app: web.Application) -> None:
         """Register the reports' paths."""
@@ -97,7 +77,7 @@ class Intake:
 
     async def rebuild(self) -> None:
         """Build the route table anew, as the fleet file changed who announces what."""
-        await self._tables.rebuild()
+        await self._tables.rebuild(time.monotonic())
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         """POST /v1/heartbeat: Heartbeat → HeartbeatReply; raises TooLargeError, AuthError,
@@ -112,20 +92,42 @@ class Intake:
 
     async def routes(self, request: web.Request) -> web.Response:
         """PUT /v1/routes: Routes → RoutesReply; raises as `heartbeat` does."""
-        report = await self._read(request, Routes, "routes", request.client_max_size)
-        sifted = None
-        if len(report.routes) > INLINE_ROUTES_MAX:
-            spec = self._view.spec(report.appliance)
-            sifted = await asyncio.to_thread(sift, report.routes, spec)
-        reply, changed = self._view.routes(report, sifted)
+        report, sifted = await self._read_routes(request)
+        now_s = time.monotonic()
+        reply, changed = self._view.routes(report, sifted, now_s)
         if changed:
-            await self._tables.rebuild()
+            await self._tables.rebuild(now_s)
         return json_response(reply)
 
-    async def _read(self, request: web.Request, kind: type[R], what: str, bytes_max: int) -> R:
+    async def _read_routes(self, request: web.Request) -> tuple[Routes, Sifted | None]:
+        """A route report; a large one without its routes, which another process has sifted."""
+        bytes_max = request.client_max_size
+        length = request.content_length
+        if length is not None and length <= INLINE_BYTES_MAX:
+            return await self._read(request, Routes, "routes", bytes_max), None
+        found: list[Sifted] = []
+
+        async def elsewhere(body: bytes, sender: str) -> Routes:
+            asns = self._view.spec(sender).origin_asns
+            report, sifted = await sift_elsewhere(body, asns)
+            found.append(sifted)
+            return report
+
+        report = await self._read(request, Routes, "routes", bytes_max, elsewhere)
+        return report, found[0]
+
+    async def _read(
+        self,
+        request: web.Request,
+        kind: type[R],
+        what: str,
+        bytes_max: int,
+        elsewhere: Callable[[bytes, str], Awaitable[R]] | None = None,
+    ) -> R:
         """The signed report of a known appliance; whatever is wrong with it is counted and shown.
 
         The signature is looked at before a large body is read: a stranger's is read by nobody.
+        `elsewhere` decodes the body of a proven sender.
         """
         sender = ""
         try:
@@ -134,8 +136,12 @@ class Intake:
                 header = request.headers.get("Authorization", "")
                 sender = check_before_body(header, self._keys, AUDIENCE, time.time()).appliance
             body = await _bounded(request, what, bytes_max)
-            sender = caller_of(request, self._keys, AUDIENCE, body).appliance
-            if len(body) > INLINE_BYTES_MAX:
+            large = len(body) > INLINE_BYTES_MAX
+            prove = partial(caller_of, request, self._keys, AUDIENCE, body)
+            sender = (await asyncio.to_thread(prove) if large else prove()).appliance
+            if elsewhere is not None:
+                report = await elsewhere(body, sender)
+            elif large:
                 report = await asyncio.to_thread(decode, kind, body, what)
             else:
                 report = decode(kind, body, what)

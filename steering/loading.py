@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steering.config import Config
+from steering.fleetcache import read_cached
 from steering.forwarded import Network, parse_proxies
 from steering.policy import check as check_policy
 from wire.durable import why_not_writable
 from wire.errors import WireError
-from wire.fleet import Fleet, read_fleet
+from wire.fleet import Fleet
 from wire.keys import SigningKey, parse_private_key
 from wire.knobs import read_config
 from wire.listen import refuse_clash
@@ -47,7 +48,7 @@ def load(path: Path) -> Loaded:
     return Loaded(
         path=path,
         config=config,
-        fleet=read_fleet(fleet, str(fleet_file)),
+        fleet=read_cached(fleet, str(fleet_file), path.parent / config.state),
         fleet_text=fleet.decode(),
         key=parse_private_key(
             _bytes_of(key_file, "tokens.key_file"), config.tokens.kid, str(key_file)

@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from steering.decide import Decision
 from steering.engine import Engine
+from steering.limiter import Limiter
+from steering.reasons import reasons
 
 # Decisions take well under a millisecond; what is above is a queue.
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0)
@@ -19,6 +21,8 @@ class Metrics:
     def __init__(self, engine: Engine) -> None:
         """Gauges are read from `engine` when they are asked for."""
         self._engine = engine
+        self.limiter: Limiter | None = None
+        self._children: dict[tuple[Counter, str], Counter] = {}
         self.registry = CollectorRegistry()
         self._decisions = Counter(
             "steering_decisions_total", "Answers given", ["surface"], registry=self.registry
@@ -44,6 +48,12 @@ class Metrics:
         self._stale = Gauge(
             "steering_view_stale", "1 while most of the fleet is silent", registry=self.registry
         )
+        self._refused = Gauge(
+            "steering_refused", "Requests refused under load", ["kind"], registry=self.registry
+        )
+        self._limit = Gauge(
+            "steering_limit", "Requests answered in one turn at most", registry=self.registry
+        )
         self._titles = Gauge("steering_titles", "Titles known", registry=self.registry)
         self._routes = Gauge("steering_prefixes", "Prefixes in the table", registry=self.registry)
         self._records = Counter(
@@ -55,12 +65,20 @@ class Metrics:
         self._signed = Gauge("steering_tokens_signed", "Tokens signed", registry=self.registry)
 
     def decided(self, surface: str, decision: Decision) -> None:
-        """Count one decision of a surface."""
-        self._decisions.labels(surface).inc()
-        for _, reason in decision.passed_over():
-            self._passed.labels(reason.value).inc()
+        """Count one decision of a surface, and why boxes were passed over."""
+        self._child(self._decisions, surface).inc()
+        for reason, count in reasons(decision).items():
+            if count:
+                self._child(self._passed, reason.value).inc(count)
         if decision.places:
-            self._ranks.labels(str(decision.places[0].rank)).inc()
+            self._child(self._ranks, str(decision.places[0].rank)).inc()
+
+    def _child(self, counter: Counter, label: str) -> Counter:
+        """The counter of one label, found once."""
+        found = self._children.get((counter, label))
+        if found is None:
+            found = self._children[counter, label] = counter.labels(label)
+        return found
 
     def recorded(self, result: str, count: int) -> None:
         """Count records of decisions: `written`, `left_out`, `failed`."""
@@ -82,4 +100,8 @@ class Metrics:
         self._titles.set(len(self._engine.titles.by_title))
         self._routes.set(view.prefixes)
         self._signed.set(self._engine.tokens.signed)
+        if self.limiter is not None:
+            self._limit.set(self.limiter.limit)
+            for kind, count in self.limiter.refused.items():
+                self._refused.labels(kind.value).set(count)
         return generate_latest(self.registry)

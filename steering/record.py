@@ -6,13 +6,17 @@ that does not follow what is held asks for the whole.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import msgspec
 from pyroaring import BitMap
 
 from steering.ease import Easing
+from steering.packed import Packed, pack
+from steering.shelved import Shelved, whole
 from wire.errors import ConflictError
 from wire.fleet import Appliance, Wanted
 from wire.reports import (
@@ -23,7 +27,6 @@ from wire.reports import (
     Route,
     Routes,
     RoutesReply,
-    pack_bitmap,
     route_fault,
     unpack_bitmap,
 )
@@ -31,18 +34,23 @@ from wire.steer import Reason
 
 Order = tuple[int, int]
 NEVER: Order = (-1, -1)
-Sifted = tuple[tuple[Route, ...], dict[str, int]]
+Sifted = tuple[Packed, dict[str, int]]
 """The routes taken, and how many were dropped for which reason."""
 
 
-class SavedReports(msgspec.Struct, frozen=True, kw_only=True):
-    """Inventory and routes of one box on steering's own disk: large, and rarely new."""
+class SavedInventory(msgspec.Struct, frozen=True, kw_only=True):
+    """What one box holds, on steering's own disk; `assets` is a serialized bitmap."""
 
     epoch: str
-    inventory_at: Order
-    inventory: str
-    routes_at: Order
-    routes: tuple[Route, ...]
+    at: Order
+    assets: bytes
+
+
+class SavedRoutes(msgspec.Struct, frozen=True, kw_only=True):
+    """The routes of one box on steering's own disk; `packed` as of Packed."""
+
+    at: Order
+    packed: bytes
     dropped: dict[str, int]
 
 
@@ -55,11 +63,13 @@ class BoxRecord:
     heard_s: float | None = None
     easing: Easing = field(default_factory=Easing)
     drained_here: bool = False
-    inventory: BitMap = field(default_factory=BitMap)
+    inventory: BitMap | Shelved = field(default_factory=BitMap)
     inventory_at: Order = NEVER
     inventory_epoch: str = ""
-    routes: tuple[Route, ...] = ()
+    routes: Packed = field(default_factory=Packed)
     routes_at: Order = NEVER
+    gone: Packed = field(default_factory=Packed)
+    gone_s: float = -math.inf
     dropped: dict[str, int] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
     last_refusal: str = ""
@@ -92,11 +102,16 @@ class BoxRecord:
                 self.refused["inventory: gap before a delta"] += 1
                 boot, seq = max(self.inventory_at, (0, 0))
                 return InventoryReply(boot=boot, seq=seq, send_full=True)
-            added = (self.inventory | added) - unpack_bitmap(report.removed, "inventory: removed")
+            added = (whole(self.inventory) | added) - unpack_bitmap(
+                report.removed, "inventory: removed"
+            )
+        added.run_optimize()  # whole ladders have ids in a row: a third of the memory
         self.inventory, self.inventory_at, self.inventory_epoch = added, at, report.epoch
         return InventoryReply(boot=report.boot, seq=report.seq)
 
-    def take_routes(self, report: Routes, sifted: Sifted | None = None) -> tuple[RoutesReply, bool]:
+    def take_routes(
+        self, report: Routes, sifted: Sifted | None = None, now_s: float = 0.0
+    ) -> tuple[RoutesReply, bool]:
         """Take a route report, less the routes that may not be; says whether anything changed.
 
         Raises ConflictError when it is old.
@@ -108,6 +123,8 @@ class BoxRecord:
             return RoutesReply(taken=len(self.routes), dropped=self.dropped), False
         taken, dropped = sifted or sift(report.routes, self.spec)
         changed = taken != self.routes
+        if changed:
+            self.gone, self.gone_s = self.routes.without(taken), now_s
         self.routes, self.dropped, self.routes_at = taken, dropped, at
         return RoutesReply(taken=len(taken), dropped=dropped), changed
 
@@ -142,26 +159,21 @@ class BoxRecord:
         """Seconds since its last heartbeat; None when it was never heard."""
         return None if self.heard_s is None else max(0.0, now_s - self.heard_s)
 
-    def save(self) -> SavedReports:
-        """The large part of this record, for the snapshot."""
-        return SavedReports(
-            epoch=self.inventory_epoch,
-            inventory_at=self.inventory_at,
-            inventory=pack_bitmap(self.inventory),
-            routes_at=self.routes_at,
-            routes=self.routes,
-            dropped=self.dropped,
-        )
+    def save_inventory(self) -> SavedInventory:
+        """What it holds, for the snapshot."""
+        assets = whole(self.inventory).serialize()
+        return SavedInventory(epoch=self.inventory_epoch, at=self.inventory_at, assets=assets)
 
-    def load(self, saved: SavedReports) -> None:
-        """Go on from a snapshot; routes are sifted again, as the fleet file may have changed.
+    def save_routes(self) -> SavedRoutes:
+        """Its routes, for the snapshot."""
+        packed = self.routes.to_bytes()
+        return SavedRoutes(at=self.routes_at, packed=packed, dropped=self.dropped)
 
-        Raises WireError when the inventory in it is not one.
-        """
-        self.inventory = unpack_bitmap(saved.inventory, "snapshot: inventory")
-        self.inventory_at, self.inventory_epoch = saved.inventory_at, saved.epoch
-        self.routes, _ = sift(saved.routes, self.spec)
-        self.routes_at, self.dropped = saved.routes_at, dict(saved.dropped)
+    def load_routes(self, saved: SavedRoutes) -> None:
+        """Go on from a snapshot; whose they may be is asked again, as the fleet file may have
+        changed. Raises WireError."""
+        self.routes = allowed(Packed.from_buffer(saved.packed), self.spec)
+        self.routes_at, self.dropped = saved.at, dict(saved.dropped)
 
 
 def record_of(held: BoxRecord | None, spec: Appliance) -> BoxRecord:
@@ -170,23 +182,33 @@ def record_of(held: BoxRecord | None, spec: Appliance) -> BoxRecord:
     if held is None:
         return BoxRecord(spec)
     if held.spec.origin_asns != spec.origin_asns:
-        held.routes, _ = sift(held.routes, spec)
+        held.routes = allowed(held.routes, spec)
         held.routes_at = NEVER
     held.spec = spec
     return held
 
 
-def sift(routes: tuple[Route, ...], spec: Appliance) -> Sifted:
+def sift(routes: Iterable[Route], spec: Appliance) -> Sifted:
     """The routes a box may announce, and how many were dropped for which reason."""
+    return sift_for(routes, spec.origin_asns)
+
+
+def sift_for(routes: Iterable[Route], origin_asns: Collection[int]) -> Sifted:
+    """As `sift`, by the networks that a box may announce for."""
     taken: list[Route] = []
     dropped: Counter[str] = Counter()
     for route in routes:
-        fault = route_fault(route, spec.origin_asns)
+        fault = route_fault(route, origin_asns)
         if fault:
             dropped[fault] += 1
         else:
             taken.append(route)
-    return tuple(taken), dict(dropped)
+    return pack(taken), dict(dropped)
+
+
+def allowed(routes: Packed, spec: Appliance) -> Packed:
+    """The routes of those networks that a box may announce for."""
+    return routes.of_origins(spec.origin_asns) if spec.origin_asns else routes
 
 
 def _old(what: str, at: Order, last: Order) -> ConflictError:

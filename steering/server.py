@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import time
 
 import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from steering.accesslog import AccessLog
 from steering.admin import Admin, healthz, openapi, operators_only
@@ -17,8 +19,13 @@ from steering.catalogue import CataloguePoller, Manifests
 from steering.configapi import ConfigApi
 from steering.configuring import Configuring
 from steering.engine import Engine
+from steering.fleetcache import keep
+from steering.gate import Gate, shedding
 from steering.generations import Generations
+from steering.hot import HotAnswers
 from steering.intake import Intake, counted
+from steering.lane import Front
+from steering.limiter import Limiter
 from steering.loading import Loaded
 from steering.metrics import Metrics
 from steering.openapi import PATH as OPENAPI_PATH
@@ -27,6 +34,7 @@ from steering.policy import Policy
 from steering.redirect import Redirect
 from steering.session import PURPOSE, Seals
 from steering.snapshot import SnapshotStore
+from steering.tables import TableBuilder
 from steering.tokens import TokenMint, TokenRules
 from steering.view import Silence, View
 from wire.auth import bearer
@@ -72,6 +80,8 @@ class Replica:
             lambda: (self.view.generation, self.view.fleet.sites),
             self.metrics.recorded,
         )
+        self.gate = Gate(Limiter(config.queue_s))
+        self.metrics.limiter = self.gate.limiter
         self.store = SnapshotStore(loaded.state, self.view)
         self.manifests = Manifests(
             loaded.state / "manifests",
@@ -88,17 +98,20 @@ class Replica:
             self.manifests,
             lambda: bearer(loaded.key, FILL_AUDIENCE, time.time()),
         )
-        self._intake = Intake(self.view, self._keys, self.metrics)
+        self.tables = TableBuilder(self.view, loaded.state)
+        self._intake = Intake(self.view, self._keys, self.metrics, self.tables)
         self._loaded = loaded
         self.store.load()
+        self.table_is_old = self.tables.load(time.monotonic())
         self.poller.load()
+        gc.freeze()  # a million objects that stay: the collector need not look at them again
 
     def public(self) -> web.Application:
         """The application of the public listener: players and appliances."""
         loaded = self._loaded
         app = web.Application(
             client_max_size=loaded.config.reports.body_bytes_max,
-            middlewares=[cors, counted(self.metrics), problems],
+            middlewares=[cors, counted(self.metrics), problems, self._shedding()],
         )
         api = self._api(may_name_client=False)
         api.add_to(app)
@@ -111,7 +124,7 @@ class Replica:
 
     def admin(self) -> web.Application:
         """The application of the admin listener: operators."""
-        app = web.Application(middlewares=[problems, operators_only])
+        app = web.Application(middlewares=[problems, operators_only, self._shedding()])
         api = self._api(may_name_client=True)
         Admin(self.engine, api, self.metrics).add_to(app)
         ConfigApi(self.configuring).add_to(app)
@@ -119,6 +132,22 @@ class Replica:
         self._playing(api).add_to(app)
         Redirect(api, self.engine).add_to(app)
         return app
+
+    async def catch_up(self) -> None:
+        """What a start leaves for later."""
+        running = self.configuring
+        fleet_text = running.running.fleet.encode()
+        await asyncio.to_thread(keep, fleet_text, running.fleet, self._loaded.state)
+        if self.table_is_old:
+            await self.tables.refresh(time.monotonic())
+
+    def front(self) -> Front:
+        """What stands before the public listener's application."""
+        api, proxies = self._api(may_name_client=False), self._loaded.proxies
+        return Front(self.gate, HotAnswers(self.engine, api, proxies), time.monotonic)
+
+    def _shedding(self) -> Middleware:
+        return shedding(self.gate, lambda: self.view.policy)
 
     def _playing(self, api: Api) -> Playing:
         return Playing(api, self.engine, self.manifests, self.seals, self.metrics)
@@ -172,7 +201,10 @@ async def serve(loaded: Loaded) -> None:
     timeout = aiohttp.ClientTimeout(total=config.catalogue.timeout_s)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         replica = Replica(loaded, session)
+        front = replica.front()
         tasks = [
+            asyncio.create_task(front.sweep()),
+            asyncio.create_task(replica.catch_up()),
             asyncio.create_task(replica.poller.run()),
             asyncio.create_task(replica.records.run()),
             asyncio.create_task(replica.store.run(config.snapshot_s)),
@@ -182,7 +214,8 @@ async def serve(loaded: Loaded) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, replica.on_hangup)
         try:
             await serve_until_stopped(
-                {config.listen: replica.public(), config.admin: replica.admin()}
+                {config.listen: replica.public(), config.admin: replica.admin()},
+                {config.listen: front.lane},
             )
         finally:
             for task in tasks:

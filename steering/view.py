@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET
+from pyroaring import BitMap
 
 from steering.balance import TICK_S
 from steering.decide import Ranking, Snapshot
 from steering.ease import STEP_S
 from steering.frozen import FrozenBoxes, box_of
-from steering.locate import RouteTable
+from steering.locate import RouteTable, Source
 from steering.policy import DEFAULT, Policy
-from steering.record import BoxRecord, SavedReports, Sifted, record_of
+from steering.record import NEVER, BoxRecord, Order, SavedRoutes, Sifted, record_of
+from steering.shelved import Shelved
 from steering.silence import Silence, SilenceWatch
 from wire.errors import ConflictError, NotFoundError, OcaError
 from wire.fleet import Appliance, Fleet, Wanted
@@ -30,13 +33,13 @@ from wire.reports import (
     HeartbeatReply,
     Inventory,
     InventoryReply,
-    Route,
     Routes,
     RoutesReply,
 )
 from wire.steer import BoxState, FleetState, Reason
 
 T = TypeVar("T")
+GONE_S = 600.0  # a route that was withdrawn is the reason letter R for this long
 __all__ = ["SavedBox", "Silence", "View"]
 
 
@@ -47,6 +50,9 @@ class SavedBox(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: Heartbeat | None
     silent_s: float | None
     drained_here: bool = False
+    inventory_at: Order = NEVER
+    inventory_epoch: str = ""
+    assets: int = 0
 
 
 class View:
@@ -56,7 +62,8 @@ class View:
         """Knows every appliance of the fleet file, and nothing yet of any."""
         self.silence, self.epoch, self.generation = silence, "", 0
         self.records: dict[str, BoxRecord] = {}
-        self.fresh_reports: set[str] = set()
+        self.fresh_inventories: set[str] = set()
+        self.fresh_routes: set[str] = set()
         self._began_s: float | None = None
         self._step_s = self._tick_s = -math.inf
         self._begin(fleet, policy, RouteTable())
@@ -107,7 +114,7 @@ class View:
         record = self._record(report.appliance)
         self._same_world(record, "inventory", report.epoch)
         reply = self._guarded(record, "inventory", lambda: record.take_inventory(report))
-        self.fresh_reports.add(report.appliance)
+        self.fresh_inventories.add(report.appliance)
         self._changed.add(report.appliance)
         return reply
 
@@ -115,7 +122,9 @@ class View:
         """An appliance's entry in the fleet file; raises NotFoundError."""
         return self._record(appliance).spec
 
-    def routes(self, report: Routes, sifted: Sifted | None = None) -> tuple[RoutesReply, bool]:
+    def routes(
+        self, report: Routes, sifted: Sifted | None = None, now_s: float = 0.0
+    ) -> tuple[RoutesReply, bool]:
         """Take a route report (`sifted` already, when it was large); says whether the route table
         must be built anew.
 
@@ -123,10 +132,12 @@ class View:
         """
         record = self._record(report.appliance)
         self._same_world(record, "routes", report.epoch)
-        reply, changed = self._guarded(record, "routes", lambda: record.take_routes(report, sifted))
+        reply, changed = self._guarded(
+            record, "routes", lambda: record.take_routes(report, sifted, now_s)
+        )
         if reply.dropped:
             record.last_refusal = f"routes: dropped one by one: {counts_of(reply.dropped)}"
-        self.fresh_reports.add(report.appliance)
+        self.fresh_routes.add(report.appliance)
         return reply, changed
 
     def refuse(self, appliance: str, what: str, why: str) -> None:
@@ -146,11 +157,16 @@ class View:
             self.epoch = epoch
             self._changed.update(self.records)
 
-    def announcements(self) -> list[tuple[str, Route]]:
-        """Every accepted route with its site: what a route table is built from."""
-        return [
-            (record.spec.site, route) for record in self.records.values() for route in record.routes
-        ]
+    def sources(self, now_s: float) -> list[Source]:
+        """Every accepted route, and those withdrawn lately: what a route table is built from."""
+        found = []
+        for record in self.records.values():
+            site = record.spec.site
+            if len(record.routes):
+                found.append(Source(site, record.routes))
+            if len(record.gone) and now_s - record.gone_s < GONE_S:
+                found.append(Source(site, record.gone, gone=True))
+        return found
 
     def set_table(self, table: RouteTable) -> None:
         """Swap the route table, all at once."""
@@ -242,6 +258,9 @@ class View:
                 heartbeat=record.heartbeat,
                 silent_s=record.silent_s(now_s),
                 drained_here=record.drained_here,
+                inventory_at=record.inventory_at,
+                inventory_epoch=record.inventory_epoch,
+                assets=len(record.inventory),
             )
             for name, record in self.records.items()
         ]
@@ -249,11 +268,13 @@ class View:
     def restore(
         self,
         boxes: Iterable[SavedBox],
-        reports: Mapping[str, SavedReports],
+        routes: Mapping[str, SavedRoutes],
+        read: Callable[[str], BitMap],
         age_s: float,
         now_s: float,
     ) -> None:
-        """Go on from a snapshot `age_s` old. Boxes that the fleet file no longer has are left out.
+        """Go on from a snapshot `age_s` old; `read` gives a box's inventory when it is needed.
+        Boxes that the fleet file no longer has are left out. The route table is the caller's.
 
         What we missed meanwhile is silence; when it is long for most, the majority rule says so.
         """
@@ -262,15 +283,28 @@ class View:
             if record is None:
                 continue
             record.heartbeat, record.drained_here = saved.heartbeat, saved.drained_here
+            if saved.inventory_at != NEVER:
+                record.inventory = Shelved(partial(read, saved.appliance), saved.assets)
+                record.inventory_at = saved.inventory_at
+                record.inventory_epoch = saved.inventory_epoch
             record.easing.jump(saved.heartbeat.admit if saved.heartbeat else 1.0, now_s)
             if saved.silent_s is not None:
                 record.heard_s = now_s - saved.silent_s - max(0.0, age_s)
-        for name, report in reports.items():
+        for name, report in routes.items():
             if name in self.records:
-                self.records[name].load(report)
+                self.records[name].load_routes(report)
         self._watch.restore(self._heard())
         self._changed.update(self.records)
-        self.set_table(RouteTable(self.announcements()))
+
+    def unshelve(self, name: str, assets: BitMap | None) -> None:
+        """An inventory was read (None: it could not be, so the box is asked for it), unless the box
+        has sent another meanwhile."""
+        record = self.records.get(name)
+        if record is not None and isinstance(record.inventory, Shelved):
+            record.inventory = BitMap() if assets is None else assets
+            if assets is None:
+                record.inventory_at = NEVER
+            self._changed.add(name)
 
     # -- inside ----------------------------------------------------------------------------------
 

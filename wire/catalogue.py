@@ -64,15 +64,16 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
         return sum(file.bytes for file in self.files)
 
 
-class TitleAsset(msgspec.Struct, frozen=True, kw_only=True):
-    """What steering needs to know of an asset."""
+class TitleAsset(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What steering needs to know of an asset. A million of them are in no cycle, so the collector
+    need not look at them."""
 
     id: AssetId
     name: FileName
     kind: AssetKind
 
 
-class Title(msgspec.Struct, frozen=True, kw_only=True):
+class Title(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a person watches: its assets, and the asset that holds its manifests (if it has one),
     with the names of those manifests' files."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
@@ -96,8 +97,31 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+KNOWN_MAX = 4  # a replica reads the same text a few times: configured, running, drafted
+_known: dict[str, Fleet] = {}
+
+
+def remember(digest: str, fleet: Fleet) -> None:
+    """The text of this SHA-256 was read before, and this is what it says."""
+    while len(_known) >= KNOWN_MAX:
+        del _known[next(iter(_known))]
+    _known[digest] = fleet
+
+
 def read_fleet(raw: bytes, what: str = "fleet file") -> Fleet:
-    """Read and cross-check a fleet file (TOML); raises WireError naming the entry at fault."""
+    """Read and cross-check a fleet file (TOML); raises WireError naming the entry at fault.
+
+    The same text again costs nothing: 10,000 boxes take seconds.
+    """
+    digest = hashlib.sha256(raw).hexdigest()
+    known = _known.get(digest)
+    if known is None:
+        known = _read(raw, what)
+        remember(digest, known)
+    return known
+
+
+def _read(raw: bytes, what: str) -> Fleet:
     try:
         tree = tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:

@@ -185,7 +185,7 @@ class Replica:
 
     async def saved(self) -> None:
         """Return when a snapshot begun after now is on disk."""
-        file = self.folder / "state" / "fleet.json"
+        file = self.folder / "state" / "fleet.msgpack"
 
         def written() -> int:
             return file.stat().st_mtime_ns if file.exists() else 0

@@ -201,7 +201,7 @@ def test_what_boxes_reported_outlives_another_fleet_file() -> None:
     seen.heartbeat(beat("a", 1), 0.0)
     seen.inventory(inventory(1, [1, 2]))
     seen.routes(routes(1, "10.0.0.0/8"))
-    seen.set_table(RouteTable(seen.announcements()))
+    seen.set_table(RouteTable.build(seen.sources(0.0)))
     assert not seen.reconfigure(fleet(), Policy(weights={"a": 2.0}))
     (box,) = [box for box in seen.snapshot(1.0).boxes["isp"] if box.id == "a"]
     assert box.weight == 2_000_000 and box.passed is None and 2 in box.holds

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import time
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from pyroaring import BitMap
 
@@ -164,27 +164,27 @@ async def test_restarted_replica_answers_from_its_snapshot_before_anybody_report
 
 
 async def test_snapshot_with_a_broken_inventory_does_not_stop_a_start(tmp_path: Path) -> None:
-    """Whole JSON, but no bitmap in it: that box is asked anew."""
+    """A whole file, but no bitmap in it: that box is asked anew."""
     async with running(tmp_path) as replica:
         await replica.report("a1")
         await replica.saved()
         await replica.kill()
-        file = tmp_path / "state/boxes/a1.json"
-        saved = json.loads(file.read_text())
-        file.write_text(json.dumps({**saved, "inventory": "bm90IG9uZQ=="}))
+        file = tmp_path / "state/boxes/a1.inventory"
+        saved = msgspec.msgpack.decode(file.read_bytes())
+        file.write_bytes(msgspec.msgpack.encode({**saved, "assets": b"not one"}))
         await replica.start()
         assert (await replica.beat("a1", seq=9))[1]["send_inventory"]
 
 
 async def test_broken_snapshot_is_left_out_and_the_view_heals_from_reports(tmp_path: Path) -> None:
     """Half a file is said and ignored; heartbeats ask for what is missing."""
+    state = tmp_path / "state"
     async with running(tmp_path) as replica:
         await replica.report("a1")
         await replica.saved()
         await replica.kill()
-        for file in (tmp_path / "state").rglob("*.json"):
-            if file.name != "titles.json":
-                file.write_bytes(file.read_bytes()[:-9])
+        for file in [*state.glob("*.msgpack"), *state.glob("boxes/*")]:
+            file.write_bytes(file.read_bytes()[:-9])
         await replica.start()
         assert "the snapshot is not used" in (tmp_path / "log").read_text()
         reply = (await replica.beat("a1"))[1]

@@ -6,7 +6,6 @@ import pytest
 from pyroaring import BitMap
 
 from steering.locate import RouteTable
-from steering.record import SavedReports
 from steering.view import Silence, View
 from wire.errors import ConflictError, NotFoundError, WireError
 from wire.fleet import Fleet, read_fleet
@@ -241,9 +240,20 @@ def test_operator_drains_a_box_here_and_takes_it_back() -> None:
     assert reasons(seen, 1.1)["a"] is None
 
 
-def saved_reports(seen: View) -> dict[str, SavedReports]:
-    """What the snapshot on disk would have."""
-    return {name: record.save() for name, record in seen.records.items()}
+def restored(seen: View, saved_s: float, age_s: float, now_s: float) -> View:
+    """Another view that goes on from what the first one saved."""
+    held = {name: record.save_inventory() for name, record in seen.records.items()}
+    routes = {name: record.save_routes() for name, record in seen.records.items()}
+    again = view()
+    again.restore(
+        seen.save(saved_s),
+        routes,
+        lambda name: BitMap.deserialize(held[name].assets),
+        age_s,
+        now_s,
+    )
+    again.set_table(RouteTable.build(again.sources(now_s)))
+    return again
 
 
 def test_restart_goes_on_from_what_was_saved() -> None:
@@ -253,10 +263,9 @@ def test_restart_goes_on_from_what_was_saved() -> None:
         seen.heartbeat(beat(name, 7), 100.0)
     seen.inventory(inventory(3, [1, 2]))
     seen.routes(routes(2, "10.1.0.0/16"))
-    seen.set_table(RouteTable(seen.announcements()))
+    seen.set_table(RouteTable.build(seen.sources(0.0)))
     seen.drain("b", True)
-    again = view()
-    again.restore(seen.save(102.0), saved_reports(seen), age_s=5.0, now_s=9000.0)
+    again = restored(seen, 102.0, 5.0, 9000.0)
     state = again.state(9000.0)
     assert state.boxes[0].silent_s == 7.0 and state.boxes[0].assets == 2
     assert again.prefixes == 1
@@ -271,8 +280,7 @@ def test_long_absence_makes_all_stale_and_heartbeats_heal_it() -> None:
     seen = view()
     for name in NAMES:
         seen.heartbeat(beat(name, 1), 100.0)
-    again = view()
-    again.restore(seen.save(100.0), {}, age_s=3600.0, now_s=50.0)
+    again = restored(seen, 100.0, 3600.0, 50.0)
     assert again.snapshot(50.0).stale and set(reasons(again, 50.0).values()) == {None}
     for name in NAMES[:3]:
         again.heartbeat(beat(name, 2), 60.0)
