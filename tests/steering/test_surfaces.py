@@ -97,7 +97,8 @@ async def test_without_any_box_or_origin_json_says_503_and_steering_still_names_
             assert status == 503 and int(headers["Retry-After"]) > 0, body
         listed = "/v1/steering/hls?title=film&pathways=a1,x1,origin"
         status, answer = await replica.get(listed)
-        assert status == 200 and answer["PATHWAY-PRIORITY"][-1] == "origin"
+        assert status == 200 and {*answer["PATHWAY-PRIORITY"]} <= {"a1", "x1", "origin"}
+        assert len(answer["PATHWAY-PRIORITY"]) >= 2, "with one alone hls.js does not fail over"
     finally:
         await replica.kill()
         await backstage.stop()
