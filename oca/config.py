@@ -240,6 +240,7 @@ def read(raw: bytes, what: str) -> Config:
         config.agent,
         key_file=_inside(folder, config.agent.key_file),
         routes_file=_inside(folder, config.agent.routes_file),
+        tls_ca=_inside(folder, config.agent.tls_ca),
     )
     access_log = replace(config.access_log, file=_inside(folder, config.access_log.file))
     tls = _tls(config, folder, what)

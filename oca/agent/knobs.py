@@ -18,6 +18,9 @@ class Agent:
     key_file: str = knob("", why="PEM file of the box's own Ed25519 key; it signs all it says.")
     plan_keys: dict[str, str] = knob({}, why="Who may sign plans: kid → `ed25519:…`.")
     routes_file: str = knob("", why="Announced prefixes, as the fleet's routers told them.")
+    tls_ca: str = knob(
+        "", why="PEM file of a private CA that fill, steering and sources have; empty: public ones."
+    )
     link_bps: int = knob(
         1_000_000_000, low=1_000_000, high=10**13, why="What the box can send; admit is set by it."
     )

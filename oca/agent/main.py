@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,10 @@ async def run(config: Config, stop: asyncio.Event) -> None:
     """Live until `stop`. Raises OcaError when the configuration, key or store cannot be used."""
     pool = Pool(2 * config.fill.assets_parallel, partial(step_back_from_disks, config.fill))
     connector = aiohttp.TCPConnector(
-        limit=0, keepalive_timeout=30, socket_factory=_socket_factory(config.fill)
+        limit=0,
+        keepalive_timeout=30,
+        socket_factory=_socket_factory(config.fill),
+        ssl=trusting(config.agent.tls_ca),
     )
     async with aiohttp.ClientSession(
         connector=connector, auto_decompress=False, read_bufsize=READ_BUFFER_BYTES
@@ -63,6 +67,15 @@ async def run(config: Config, stop: asyncio.Event) -> None:
             if runner is not None:
                 await runner.cleanup()
             pool.shutdown(wait=not parts.keeper.trouble)
+
+
+def trusting(ca: str) -> ssl.SSLContext:
+    """Whom the agent believes to be who it says: those with certificates of the CA in file `ca`,
+    "" for the system's CAs. Raises WireError."""
+    try:
+        return ssl.create_default_context(cafile=ca or None)
+    except OSError as exc:  # SSLError, of what is no PEM, is one
+        raise WireError("agent.tls_ca", "", f"{ca}: {exc.strerror or exc}") from exc
 
 
 def _socket_factory(knobs: Fill) -> Callable[[tuple[Any, ...]], socket.socket] | None:
