@@ -96,6 +96,11 @@ def fill_view(view: View, size: Size, held: str, now_s: float) -> None:
     sources = route_sources(size)
     for source in sources:
         view.records[f"{source.site}-b0"].routes = source.routes
+    # The load generator's own address has an embedded site of 8 boxes and an exchange of 48.
+    for site, prefix in (("e0", "127.0.0.0/16"), ("x0", "127.0.0.0/8")):
+        own = Source(site, pack([Route(prefix=prefix, as_path=(64_500,))]))
+        view.records[f"{site}-b1"].routes = own.routes
+        sources.append(own)
     view.set_table(RouteTable.build(sources))
 
 

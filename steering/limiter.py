@@ -1,7 +1,7 @@
 """How much is answered at once, learned from how long it takes. Pure: times are arguments.
 
 One event loop answers, so a queue shows as a long turn of the loop: what became ready at once waits
-for each other. The limit is on requests in one turn; it falls by a tenth when a turn took longer
+for each other. The limit is on requests in one turn; it falls by a tenth when turns take longer
 than `queue_s` and grows again while turns are short (AIMD, Chiu & Jain 1989), so it is that many
 requests which the machine answers in `queue_s` just now, cheap or dear. What can wait has a smaller
 share of it and is refused first: explanations, then prefetches, players last.
@@ -15,6 +15,7 @@ from enum import StrEnum
 
 LIMIT_MIN = 8  # a machine that is stalled for a moment still answers somebody
 LIMIT_MAX = 10_000
+LONG_TURNS = 3  # one is a stall (a collector, a neighbour), some in a row are a queue
 _FALL, _RISE = 0.9, 1.05
 
 
@@ -36,6 +37,7 @@ class Limiter:
 
     queue_s: float
     limit: float = 1_000.0
+    _long_turns: int = 0
     refused: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
 
     def admits(self, kind: Kind, at_once: int) -> bool:
@@ -47,8 +49,10 @@ class Limiter:
 
     def turned(self, answered: int, took_s: float) -> None:
         """A turn ended in which so many were answered."""
-        if took_s > self.queue_s and answered:
+        is_long = took_s > self.queue_s and answered > 0
+        self._long_turns = self._long_turns + 1 if is_long else 0
+        if self._long_turns >= LONG_TURNS:
             self.limit = max(LIMIT_MIN, min(self.limit, answered) * _FALL)
-        elif answered * 2 > self.limit:
+        elif not is_long and answered * 2 > self.limit:
             # Only a limit that is felt is raised, or it would say nothing when it is needed.
             self.limit = min(LIMIT_MAX, self.limit * _RISE + 1)

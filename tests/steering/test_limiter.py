@@ -47,6 +47,14 @@ def test_without_a_crowd_nobody_is_refused() -> None:
     assert limiter.limit >= LIMIT_MIN
 
 
+def test_one_stall_refuses_nobody() -> None:
+    """A turn that was long once says nothing of a queue; the next ones are taken whole."""
+    limiter = Limiter(QUEUE_S)
+    for took_s in (0.5, 0.001, 0.5, 0.001):
+        assert all(limiter.admits(Kind.PLAY, at) for at in range(64))
+        limiter.turned(64, took_s)
+
+
 def test_explanations_go_first_then_prefetches_players_last() -> None:
     """Each kind has its share of what is answered at once, and refusals are counted by kind."""
     limiter = Limiter(QUEUE_S, limit=100)
