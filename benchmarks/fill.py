@@ -245,8 +245,10 @@ def measure(work: Path, wanted: Sequence[str], rounds: int) -> dict[str, Cell]:
         elif name == "rate":
             cells[name] = rate(folder, media)
         else:
-            fill_bps = cells.get("speed", {}).get("fill_bps", 4e9)
-            cells[name] = courtesy(folder, media, fill_bps, rounds)
+            known = {**earlier(hardware()), **cells}
+            if "speed" not in known:
+                raise SystemExit("measure `speed` first: courtesy is at a quarter of it")
+            cells[name] = courtesy(folder, media, known["speed"]["fill_bps"], rounds)
         print(json.dumps(cells[name]), flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(media, ignore_errors=True)

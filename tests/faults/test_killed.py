@@ -28,7 +28,9 @@ def box(folder: Path, serving_within_s: float) -> DyingBox:
 def tell(dying: DyingBox) -> None:
     """What was seen, for whoever reads along."""
     tally = dying.tally
-    print(f"{dict(dying.hits)}, serving again within {dying.slowest_s:.2f} s")
+    starts_s = sorted(dying.starts_s)
+    middle_s = starts_s[len(starts_s) // 2]
+    print(f"{dict(dying.hits)}, serving again after {middle_s:.2f} s, at most {starts_s[-1]:.2f}")
     print(f"{tally.right} answers right to the byte, {tally.cut} cut, {dict(tally.statuses)}")
 
 
