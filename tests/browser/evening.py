@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -80,6 +81,7 @@ def world(folder: Path) -> Iterator[Lab]:
         wanted = {asset.id for asset in films}
         lab.wait(lambda: all(lab.held(box) == wanted for box in BOXES), 40, "the film everywhere")
         lab.wait(lambda: lab.all_fresh() and lab.known_held(), 20, "steering knows who holds it")
+        lab.wait(lambda: len(_boxes_in(_manifest(lab))) == 2, 40, "two boxes with room for viewers")
         yield lab
 
 
@@ -178,11 +180,25 @@ def _came_from(positions_s: dict[str, float]) -> Reached:
 
 def _listed(viewer: Viewer) -> list[str]:
     """The boxes in a viewer's manifest, best first, as the steering URL in it says."""
-    text = next(one.text for one in viewer.told if "/v1/play/" in one.url)
-    found = re.search(r"pathways=([a-z,]+)", text)
+    return _boxes_in(next(one.text for one in viewer.told if "/v1/play/" in one.url))
+
+
+def _manifest(lab: Lab) -> str:
+    """What a player would be given now; nothing while nobody may serve."""
+    url = f"http://{lab.steering}/v1/play/{TITLE}.m3u8"
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+    except urllib.error.HTTPError:
+        return "pathways="
+
+
+def _boxes_in(text: str) -> list[str]:
+    found = re.search(r"pathways=([a-z,]*)", text)
     if found is None:
         raise AssertionError(f"no steering in {text}")
-    return [name for name in found[1].split(",") if name != ORIGIN]
+    return [name for name in found[1].split(",") if name not in ("", ORIGIN)]
 
 
 def _drain(lab: Lab, box: str, method: str = "POST") -> None:

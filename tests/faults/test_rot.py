@@ -153,4 +153,4 @@ async def test_a_file_that_cannot_be_read_is_fetched_again(tmp_path: Path, bad: 
         bad.heal()
         await box.holds(ALL)
         assert await box.serves(ALL)
-        assert box.steering.heartbeats[-1].health == 1
+        await eventually(lambda: box.steering.heartbeats[-1].health == 1)
