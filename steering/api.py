@@ -149,8 +149,7 @@ class Api:
     ) -> None:
         """Count one decision, and keep the record of it; `snapshot` is the one that it was made
         from, if not the latest."""
-        self._metrics.decided(surface, decision)
-        self._metrics.answer_s.observe(time.perf_counter() - begun_s)
+        self._metrics.decided(surface, decision, time.perf_counter() - begun_s)
         snapshot = snapshot or self._engine.view.latest
         if snapshot is not None:
             self._records.put(surface, decision, snapshot, order)
