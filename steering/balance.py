@@ -17,10 +17,11 @@ from steering.choose import Box
 
 TICK_S = 10.0
 """About as long as the tallies of a busy site need to say something."""
-KEPT = 0.5  # of the last tick's tallies: two or three ticks are looked at together
-NOISE = 2.0  # standard deviations: what chance does is not answered
+KEPT = 0.3  # of the last tick's tallies: more would show what was put right already
+NOISE = 1.0  # standard deviations: what chance does is not answered
 SPREAD_MIN = 0.02
-GROWTH = 1.15  # a tick; taking back is slower than giving away, so that it comes to rest
+GROWTH = 1.05  # a tick; taking back is slower than giving away, so that it comes to rest
+STEP = 0.7  # of the way at a time, on a scale of factors: the tallies hold some of the past
 
 
 class Balance:
@@ -32,9 +33,9 @@ class Balance:
         self._given: dict[str, float] = {}
         self.spread: dict[str, float] = {}
 
-    def note(self, box_id: str) -> None:
-        """A decision put this box first."""
-        self._given[box_id] = self._given.get(box_id, 0.0) + 1.0
+    def note(self, box_id: str, count: float = 1.0) -> None:
+        """A decision (or so many) put this box first."""
+        self._given[box_id] = self._given.get(box_id, 0.0) + count
 
     def tick(self, sites: Mapping[str, Sequence[Box]]) -> set[str]:
         """Move the shares, once every TICK_S; returns the boxes whose share changed."""
@@ -64,11 +65,11 @@ class Balance:
 
     def _next(self, spread: float, given: float, fair: float) -> float:
         """The share that a box takes first from now on. Between fair and the middle of the bound it
-        rests; the root halves the step, as the tallies still hold what was given before it."""
+        rests."""
         middle = 1 + (self._factor - 1) / 2
         noise = NOISE * math.sqrt(fair)
         if given > middle * fair + noise:
-            return max(SPREAD_MIN, round(spread * math.sqrt(middle * fair / given), 3))
+            return max(SPREAD_MIN, round(spread * float((middle * fair / given) ** STEP), 3))
         if spread < 1.0 and given < fair - noise / 2:
             return min(1.0, round(spread * GROWTH, 3))
         return spread

@@ -4,9 +4,10 @@ Rendezvous hashing (Thaler & Ravishankar 1998; weights after Schindelhauer & Sch
 least −ln(hash) ÷ weight wins) gives each box its share of clients by capacity, and when a box comes
 or goes only its own share moves. Two more hashes thin what a box gets, always by the same keys:
 
-- `admit`, the box's own word: beyond that share of its keys it is passed over (reason L). All boxes
-  of a site thin by the same hash: what a full site sheds leaves it at once, instead of going round
-  from one full box to the next. (Weighting by admit as well would take a box's load away twice.)
+- `admit`, the box's own word: beyond that share of its keys it is passed over (reason L). What one
+  box sheds may go to the next of its site, which takes it by the square of its own admit, or it
+  leaves the site: else what a full site sheds would go round in it from one full box to the next.
+  (Weighting by admit as well would take a box's load away twice.)
 - `spread`, from bounded load (`steering.balance`): beyond that share of its keys other boxes of the
   same site that hold as much go first. It only changes the order: nobody is sent away for balance.
 """
@@ -15,8 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import xxhash
@@ -26,6 +26,7 @@ from wire.steer import Reason
 
 _SHED_SEED = 1  # other hashes than the score's, or the shed share would be the low scorers
 _SPREAD_SEED = 2
+TRIES = 2
 _UNIT = 1 / 2.0**64
 _hash = xxhash.xxh3_64_intdigest
 _log = math.log
@@ -78,22 +79,30 @@ def seed_of(box_id: str) -> int:
     return _hash(box_id.encode())
 
 
-@cache
-def _shed_seed(site: str) -> int:
-    return seed_of(site) ^ _SHED_SEED
-
-
 def score(box: Box, key: bytes) -> float:
     """The rendezvous score of a box for a key: higher is first."""
     return box.weight / max(-_log((_hash(key, box.seed) + 1) * _UNIT), 1e-300)
 
 
-def sheds(box: Box, key: bytes) -> bool:
-    """Whether this key is in the share of its load that the box does not want now.
+def sheds(box: Box, key: bytes, place: int = 0) -> bool:
+    """Whether this key is in the share of its load that the box does not want now; `place`: how
+    many boxes come before it for this key.
 
     A smaller `admit` sheds a superset of what a larger one does: nobody is swapped.
     """
-    return box.admit < 1.0 and _hash(key, _shed_seed(box.site)) * _UNIT >= box.admit
+    if box.admit >= 1.0:
+        return False
+    wanted = box.admit * box.admit if place else box.admit
+    return _hash(key, box.seed ^ _SHED_SEED) * _UNIT >= wanted
+
+
+def admitted(ordered: Sequence[Box], key: bytes) -> list[Box]:
+    """Of the boxes of a site in order, those that take the key; none when the first TRIES shed
+    it: then it leaves the site."""
+    found = [box for place, box in enumerate(ordered) if not sheds(box, key, place)]
+    if found and not any(found[0] is box for box in ordered[:TRIES]):
+        return []
+    return found
 
 
 def yields(box: Box, key: bytes) -> bool:
@@ -135,16 +144,15 @@ def candidates(boxes: Sequence[Box], key: bytes, asset: int) -> list[Box]:
         for holds, seed, minus, place in crew.plain
         if asset in holds
     ]
+    if not crew.thin:
+        first.sort()
+        return [crew[place] for _, place in first]
     later: list[tuple[float, int]] = []
     for holds, seed, minus, place in crew.thin:
-        if asset in holds and not sheds(crew[place], key):
+        if asset in holds:
             row = (_log((_hash(key, seed) + 1) * _UNIT) * minus, place)
             (later if yields(crew[place], key) else first).append(row)
-    first.sort()
-    if later:
-        later.sort()
-        first += later
-    return [crew[place] for _, place in first]
+    return admitted([crew[place] for _, place in sorted(first) + sorted(later)], key)
 
 
 def candidates_for(
@@ -155,10 +163,10 @@ def candidates_for(
     for place, box in enumerate(boxes):
         if box.passed is None:
             held = sum(asset in box.holds for asset in assets)
-            if held >= held_min and not sheds(box, key):
+            if held >= held_min:
                 found.append((-held, yields(box, key), -score(box, key), place, box))
     found.sort(key=lambda one: one[:4])
-    return [box for *_, box in found]
+    return admitted([box for *_, box in found], key)
 
 
 def judge(
@@ -172,15 +180,25 @@ def judge(
     """Every box of a site with its verdict: candidates in the order of `candidates`, then those
     passed over. `gone`: the site withdrew its route, so none of them may serve."""
     verdicts = [_judge_one(box, key, assets, held_min, gone) for box in boxes]
-    return sorted(
-        verdicts,
+    verdicts.sort(
         key=lambda verdict: (
             verdict.reason is not None,
             -verdict.held,
             verdict.reason is None and yields(verdict.box, key),
             -verdict.score,
-        ),
+        )
     )
+    fit = [verdict for verdict in verdicts if verdict.reason is None]
+    taking = {box.id for box in admitted([verdict.box for verdict in fit], key)}
+    rest = verdicts[len(fit) :]
+    takers = [verdict for verdict in fit if verdict.box.id in taking]
+    return takers + [_shed(one) for one in fit if one.box.id not in taking] + rest
+
+
+def _shed(verdict: Judged) -> Judged:
+    box = verdict.box
+    detail = box.detail or f"admits {box.admit:.0%} of its load"
+    return replace(verdict, reason=Reason.LOAD, detail=detail)
 
 
 def _judge_one(box: Box, key: bytes, assets: Sequence[int], held_min: int, gone: bool) -> Judged:
@@ -193,9 +211,6 @@ def _judge_one(box: Box, key: bytes, assets: Sequence[int], held_min: int, gone:
     if held < held_min:
         detail = f"holds {held} of {len(assets)}" if len(assets) > 1 else ""
         return Judged(box, points, held, Reason.CONTENT, detail)
-    if sheds(box, key):
-        detail = box.detail or f"admits {box.admit:.0%} of its load"
-        return Judged(box, points, held, Reason.LOAD, detail)
     if yields(box, key):
         return Judged(box, points, held, None, f"leaves {1 - box.spread:.0%} to its equals")
     return Judged(box, points, held, None)

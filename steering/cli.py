@@ -15,6 +15,7 @@ from steering.configcmd import config
 from steering.linting import lint
 from steering.replaycmd import replay
 from steering.server import serve
+from steering.simulating import command as simulate
 from wire import log
 from wire.steer import BoxState, Explanation, FleetState, SiteVerdict
 
@@ -53,6 +54,7 @@ def main() -> None:
 main.add_command(config)
 main.add_command(lint)
 main.add_command(replay)
+main.add_command(simulate)
 
 
 @main.command("serve")

@@ -93,6 +93,14 @@ class Config:
     public_url: str = knob(
         "", why="Base URL in manifests, where players reach us; empty: what the request says."
     )
+    asn_table: str = knob(
+        "",
+        why="CSV (.gz): PREFIX or FIRST,LAST, then the AS. Clients of a site's `asns` find it.",
+    )
+    place_table: str = knob(
+        "",
+        why="CSV (.gz): PREFIX or FIRST,LAST, latitude, longitude. Ranks `open` sites.",
+    )
     proxies: list[str] = knob([], why="Whose `Forwarded` (RFC 7239) is believed: prefixes.")
     snapshot_s: float = knob(
         5.0, low=0.2, high=3600, why="A restarted replica knows the fleet as it was this long ago."

@@ -41,6 +41,9 @@ def load(path: Path) -> Loaded:
     }
     refuse_clash(addresses, str(path))
     check_policy(config.policy, str(path))
+    for name, file in (("asn_table", config.asn_table), ("place_table", config.place_table)):
+        if file and not (path.parent / file).is_file():
+            raise WireError(str(path), name, f"there is no file {file}")
     why = why_not_writable(path.parent / config.state)
     if why is not None:
         raise WireError(str(path), "state", why)

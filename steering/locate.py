@@ -192,6 +192,10 @@ class RouteTable:
         """The prefix of a number that `leaves` gave."""
         return self._text(version, leaf)
 
+    def length(self, version: int, leaf: int) -> int:
+        """Its length in bits."""
+        return int(self._halves[version].lengths[leaf])
+
     def _text(self, version: int, leaf: int) -> str:
         half = self._halves[version]
         network = int(half.starts[leaf]) << (WIDTH_BITS[version] - KEY_BITS[version])

@@ -35,7 +35,7 @@ class Policy:
         {}, why="Factor on the capacity of a box or of a site's boxes, by id; 0 takes it out."
     )
     load_factor: float = knob(
-        1.1,
+        1.08,
         low=1.01,
         high=10,
         why="Bounded load: a box is given at most this × its fair share.",

@@ -28,6 +28,7 @@ from steering.lane import Front
 from steering.limiter import Limiter
 from steering.loading import Loaded
 from steering.metrics import Metrics
+from steering.networks import read_networks
 from steering.openapi import PATH as OPENAPI_PATH
 from steering.playing import Playing
 from steering.policy import Policy
@@ -140,6 +141,10 @@ class Replica:
         await asyncio.to_thread(keep, fleet_text, running.fleet, self._loaded.state)
         if self.table_is_old:
             await self.tables.refresh(time.monotonic())
+        config, folder = self._loaded.config, self._loaded.path.parent
+        files = [folder / name if name else None for name in (config.asn_table, config.place_table)]
+        if any(files):
+            self.view.set_networks(await read_networks(*files))
 
     def front(self) -> Front:
         """What stands before the public listener's application."""

@@ -21,6 +21,7 @@ from steering.decide import Ranking, Snapshot
 from steering.ease import STEP_S
 from steering.frozen import FrozenBoxes, box_of
 from steering.locate import RouteTable, Source
+from steering.places import Tables
 from steering.policy import DEFAULT, Policy
 from steering.record import NEVER, BoxRecord, Order, SavedRoutes, Sifted, record_of
 from steering.shelved import Shelved
@@ -66,6 +67,7 @@ class View:
         self.fresh_routes: set[str] = set()
         self._began_s: float | None = None
         self._step_s = self._tick_s = -math.inf
+        self._networks = Tables()
         self._begin(fleet, policy, RouteTable())
 
     def _begin(self, fleet: Fleet, policy: Policy, table: RouteTable) -> None:
@@ -75,7 +77,7 @@ class View:
             box.id: record_of(self.records.get(box.id), box) for box in fleet.appliances
         }
         self._sites = {site.id: site for site in fleet.sites}
-        self._ranking = Ranking(table, self._sites, policy)
+        self._ranking = Ranking(table, self._sites, policy, self._networks)
         self._urls = {box.id: fleet.base_url(box) for box in fleet.appliances}
         self._watch = SilenceWatch(
             self.silence.max_s,
@@ -170,7 +172,12 @@ class View:
 
     def set_table(self, table: RouteTable) -> None:
         """Swap the route table, all at once."""
-        self._ranking = Ranking(table, self._sites, self.policy)
+        self._ranking = Ranking(table, self._sites, self.policy, self._networks)
+
+    def set_networks(self, networks: Tables) -> None:
+        """Swap the tables of AS numbers and places, all at once."""
+        self._networks = networks
+        self.set_table(self._ranking.table)
 
     @property
     def prefixes(self) -> int:

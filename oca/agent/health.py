@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 ADMIT_HIGH = 0.9
 """Above this share of the link, shed: queues grow before it is full."""
-ADMIT_LOW = 0.75
+ADMIT_LOW = 0.82
 """Below it, take back. Between the two nothing changes: that is the hysteresis."""
-ADMIT_STEP_DOWN, ADMIT_STEP_UP = 0.2, 0.05
+ADMIT_AIM = 0.86
+ADMIT_STEP = 0.1  # a heartbeat
+ADMIT_AHEAD = 1.2
+"""A rise of the last half TTL counts this much again: found with `steering simulate`."""
 ADMIT_MIN = 0.05  # never nothing: else nobody would notice that it is well again
 
 PROBE_SLOW_S = 1.0
@@ -43,11 +47,45 @@ def judge(readings: Readings) -> tuple[float, str]:
     return (parts[worst], worst) if parts[worst] < 1 else (1.0, "")
 
 
-def next_admit(admit: float, readings: Readings) -> float:
-    """The share of its normal load that the box wants next."""
-    load = readings.served_bps / readings.link_bps
-    if load > ADMIT_HIGH:
-        return max(ADMIT_MIN, round(admit - ADMIT_STEP_DOWN, 3))
-    if load < ADMIT_LOW:
-        return min(1.0, round(admit + ADMIT_STEP_UP, 3))
-    return admit
+class Admitting:
+    """The share of its normal load that the box wants. What its viewers make of a change shows only
+    when all of them have asked again. So the demand behind a load is what is served ÷ what was
+    admitted on average during the last TTL (Smith's predictor), and a rising demand is met where it
+    will be half a TTL on. `steering simulate` shows what follows for a crowd."""
+
+    def __init__(self) -> None:
+        """Everything is admitted."""
+        self.admit = 1.0
+        self._told: deque[tuple[float, float]] = deque([(float("-inf"), 1.0)])
+        self._demands: deque[tuple[float, float]] = deque()
+
+    def next(self, load: float, now_s: float, ttl_s: float) -> float:
+        """The share wanted from now on; `load` is served ÷ possible bandwidth, `ttl_s` how long
+        viewers act on an answer of steering's."""
+        demand = load / self._mean(now_s, ttl_s)
+        coming = (demand + self._rise(demand, now_s, ttl_s)) * self.admit
+        if coming > ADMIT_HIGH or (coming < ADMIT_LOW and self.admit < 1.0):
+            wanted = self.admit * ADMIT_AIM / max(coming, 1e-6)
+            wanted = min(max(wanted, self.admit - ADMIT_STEP), self.admit + ADMIT_STEP)
+            self.admit = round(min(1.0, max(ADMIT_MIN, wanted)), 3)
+        self._told.append((now_s, self.admit))
+        return self.admit
+
+    def _rise(self, demand: float, now_s: float, ttl_s: float) -> float:
+        """How much the demand rose in the last half of a TTL: it may do so again."""
+        known = self._demands
+        known.append((now_s, demand))
+        while known[0][0] < now_s - ttl_s / 2:
+            known.popleft()
+        return ADMIT_AHEAD * max(0.0, demand - known[0][1])
+
+    def _mean(self, now_s: float, ttl_s: float) -> float:
+        """What was admitted on average during the last `ttl_s`."""
+        told, begin_s = self._told, now_s - ttl_s
+        while len(told) > 1 and told[1][0] <= begin_s:
+            told.popleft()
+        total, until_s = 0.0, now_s
+        for since_s, admit in reversed(told):
+            total += admit * (until_s - max(since_s, begin_s))
+            until_s = max(since_s, begin_s)
+        return total / ttl_s

@@ -42,6 +42,9 @@ class Agent:
     timeout_s: float = knob(
         10.0, low=0.1, high=300, why="A control answer later than this will not come."
     )
+    answer_ttl_s: float = knob(
+        60.0, low=1, high=86_400, why="Steering's usual TTL: a change of admit shows this late."
+    )
     drop_ttl_s: float = knob(
         300.0, low=0, high=86_400, why="Longest TTL of steering's answers: players may still come."
     )

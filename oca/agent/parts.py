@@ -86,7 +86,7 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: Pool) -> Part
     key, keys = own_key(config), plan_keys(config)
     pulse, metrics = Pulse(), Metrics()
     holdings, workers = Holdings(pulse.beat), Workers(run_dir, knobs.site)
-    vitals = Vitals(run_dir, _probe_url(config), knobs.link_bps, metrics)
+    vitals = Vitals(run_dir, _probe_url(config), knobs.link_bps, metrics, knobs.answer_ttl_s)
     keeper = open_keeper(config, holdings, workers, metrics, pool.renew, vitals.note_disks)
     store, remover = keeper.store, keeper.remover
     workers.forget()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
-from oca.agent.health import Readings, judge, next_admit
+from oca.agent.health import Admitting, Readings, judge
 from oca.agent.metrics import Metrics
 from oca.metrics import totals
 from oca.reasons import CONNECTIONS_OPEN, Close
@@ -27,8 +27,12 @@ class Vitals:
     """The latest judgement: `health`, `why`, `admit`, `served_bps`, `connections`, `draining`.
     Until the first one is `taken` nobody is told anything: a box serves after its checks pass."""
 
-    def __init__(self, run_dir: Path, probe_url: str, link_bps: int, metrics: Metrics) -> None:
-        """`probe_url` leads to this box's own workers; empty: they are not asked."""
+    def __init__(
+        self, run_dir: Path, probe_url: str, link_bps: int, metrics: Metrics, ttl_s: float
+    ) -> None:
+        """`probe_url` leads to this box's own workers; empty: they are not asked. `ttl_s` is that
+        of steering's answers."""
+        self._admitting, self._ttl_s = Admitting(), ttl_s
         self._run_dir, self._probe_url, self._link_bps = run_dir, probe_url, link_bps
         self._metrics = metrics
         self._before: dict[str, int] | None = None
@@ -61,7 +65,9 @@ class Vitals:
         readings = self._readings(now, now_s, probes)
         self._before, self._before_s = now, now_s
         self._judge(readings)
-        self.admit = next_admit(self.admit, readings)
+        self.admit = self._admitting.next(
+            readings.served_bps / readings.link_bps, now_s, self._ttl_s
+        )
         self.taken = True
         self.served_bps = int(max(0.0, readings.served_bps))
         self.connections = max(0, now.get(CONNECTIONS_OPEN, 0))

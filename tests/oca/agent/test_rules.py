@@ -14,7 +14,7 @@ from oca.agent.breaker import PAUSE_MAX_S
 from oca.agent.deltas import delta
 from oca.agent.diff import diff
 from oca.agent.drops import due_s
-from oca.agent.health import Readings, next_admit
+from oca.agent.health import Admitting, Readings
 from oca.agent.health import judge as judge_health
 from oca.agent.intake import Standing, refusal
 from oca.agent.inventory import Ledger, Seen, report
@@ -370,13 +370,24 @@ def test_the_worst_component_wins_and_is_named() -> None:
 
 def test_admit_sheds_above_takes_back_below_and_rests_between() -> None:
     """Hysteresis: between the marks nothing changes."""
-    admit = next_admit(1.0, reading(served_bps=95))
-    assert admit < 1.0
-    assert next_admit(admit, reading(served_bps=80)) == admit
-    assert next_admit(admit, reading(served_bps=50)) > admit
-    for _ in range(100):
-        admit = next_admit(admit, reading(served_bps=99))
+    law = Admitting()
+    admit = law.next(0.95, now_s=0.0, ttl_s=60.0)
+    assert 0.8 < admit < 1.0
+    assert law.next(0.85, now_s=600.0, ttl_s=60.0) == admit
+    assert law.next(0.5, now_s=1200.0, ttl_s=60.0) > admit
+    for beat in range(100):
+        admit = law.next(0.99, now_s=1800.0 + 60 * beat, ttl_s=60.0)
     assert 0 < admit <= 0.05
+
+
+def test_a_load_that_its_viewers_have_yet_to_hear_of_is_not_shed_again() -> None:
+    """At a demand of 1.0 the box comes to rest near its aim in a few steps, however long its
+    viewers take to notice: a plain threshold would go on down to nothing."""
+    law, told = Admitting(), [1.0] * 60
+    for now_s in range(0, 900, 10):
+        load = 1.0 * sum(told[-60:]) / 60
+        told += [law.next(load, now_s, ttl_s=60.0)] * 10
+    assert min(told) >= 0.75 and told[-1] == told[-300]
 
 
 @pytest.mark.parametrize(
