@@ -233,7 +233,7 @@ def claims(cells: Mapping[str, Cell]) -> list[Claim]:
 
 
 def measure(work: Path, wanted: Sequence[str], rounds: int) -> dict[str, Cell]:
-    """The parts that were asked for, one after the other."""
+    """The parts that were asked for, one after the other; raises SystemExit, ValueError."""
     cells: dict[str, Cell] = {}
     for name in wanted:
         folder, media = work / name, work / f"{name}-media"

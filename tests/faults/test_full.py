@@ -80,7 +80,7 @@ async def test_a_disk_that_fills_up_under_us(tmp_path: Path, small: Path) -> Non
             assert time.monotonic() < end_s, f"told of {held}, and serves others"
             await asyncio.sleep(0.2)
         assert held < ALL
-        await eventually(lambda: box.steering.heartbeats[-1].health == 1)
+        await eventually(lambda: box.steering.heartbeats[-1].health == 1, 20)
         (small / "somebody-elses").unlink()
         await box.holds(ALL, 40)
         assert not wrong(box)

@@ -152,5 +152,8 @@ async def test_a_file_that_cannot_be_read_is_fetched_again(tmp_path: Path, bad: 
         assert [(a, n) for a, n, _ in box.origin.asked] == [(asset, "seg-1.m4s")]
         bad.heal()
         await box.holds(ALL)
-        assert await box.serves(ALL)
-        await eventually(lambda: box.steering.heartbeats[-1].health == 1)
+        end_s = time.monotonic() + 20
+        while not await box.serves(ALL):
+            assert time.monotonic() < end_s, "what came again is not served"
+            await asyncio.sleep(0.1)
+        await eventually(lambda: box.steering.heartbeats[-1].health == 1, 20)
