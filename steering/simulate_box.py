@@ -10,7 +10,8 @@ from collections import deque
 
 HIGH, LOW, AIM = 0.9, 0.82, 0.86
 STEP = 0.1
-AHEAD = 1.2
+AHEAD = 1.8
+NEAR = 0.75
 ADMIT_MIN = 0.05
 
 
@@ -28,7 +29,8 @@ class Admitting:
     def next(self, load: float, now_s: float, ttl_s: float) -> float:
         """The share wanted from now on; `load` is served ÷ possible bandwidth."""
         demand = load / self._mean(now_s, ttl_s)
-        coming = (demand + self._rise(demand, now_s, ttl_s)) * self.admit
+        rise = self._rise(demand, now_s, ttl_s)
+        coming = (demand + (rise if load > NEAR else 0.0)) * self.admit
         if coming > HIGH or (coming < LOW and self.admit < 1.0):
             wanted = self.admit * AIM / max(coming, 1e-6)
             wanted = min(max(wanted, self.admit - STEP), self.admit + STEP)

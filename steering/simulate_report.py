@@ -14,7 +14,7 @@ from steering.simulate_world import CROWD, DARK, LOST, World
 
 SETTLED = 0.05
 """Within this of the new level counts as settled; a turn by more counts."""
-BOX_TURN, BOX_TURNS_MAX = 0.2, 2.0
+BOX_TURN, BOX_TURNS_MAX = 0.2, 4.0  # more than that is a search without end
 EVENTS = {LOST: "a box lost", CROWD: "a crowd arriving", DARK: "a site back"}
 OVERSHOOT_MAX, SETTLE_TTLS_MAX = 0.10, 3.0
 

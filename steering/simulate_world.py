@@ -37,7 +37,7 @@ class Scale:
     """How large: regions, struck ones among them, and groups of viewers a box of a struck ISP."""
 
     regions: int = 50
-    struck: int = 20
+    struck: int = 8
     groups: int = 100
 
     @property

@@ -72,7 +72,7 @@ def as_table(scale: Scale, found: list[Outcome]) -> Table:
 
 @click.command("simulate")
 @click.option("--regions", default=50, show_default=True, help="Of 200 appliances each.")
-@click.option("--struck", default=20, show_default=True, help="Regions in which things happen.")
+@click.option("--struck", default=8, show_default=True, help="Regions in which things happen.")
 @click.option("--seed", default=SEED, show_default=True, help="Of chance.")
 @click.option("--json", "is_json", is_flag=True, help="For programs.")
 def command(regions: int, struck: int, seed: int, is_json: bool) -> None:

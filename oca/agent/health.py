@@ -11,8 +11,10 @@ ADMIT_LOW = 0.82
 """Below it, take back. Between the two nothing changes: that is the hysteresis."""
 ADMIT_AIM = 0.86
 ADMIT_STEP = 0.1  # a heartbeat
-ADMIT_AHEAD = 1.2
+ADMIT_AHEAD = 1.8
 """A rise of the last half TTL counts this much again: found with `steering simulate`."""
+ADMIT_NEAR = 0.75
+"""Below this a rise says nothing: a box that comes back fills up quickly, and no further."""
 ADMIT_MIN = 0.05  # never nothing: else nobody would notice that it is well again
 
 PROBE_SLOW_S = 1.0
@@ -63,7 +65,8 @@ class Admitting:
         """The share wanted from now on; `load` is served ÷ possible bandwidth, `ttl_s` how long
         viewers act on an answer of steering's."""
         demand = load / self._mean(now_s, ttl_s)
-        coming = (demand + self._rise(demand, now_s, ttl_s)) * self.admit
+        rise = self._rise(demand, now_s, ttl_s)
+        coming = (demand + (rise if load > ADMIT_NEAR else 0.0)) * self.admit
         if coming > ADMIT_HIGH or (coming < ADMIT_LOW and self.admit < 1.0):
             wanted = self.admit * ADMIT_AIM / max(coming, 1e-6)
             wanted = min(max(wanted, self.admit - ADMIT_STEP), self.admit + ADMIT_STEP)
