@@ -66,6 +66,7 @@ def main() -> None:
     os.nice(NICENESS)
     kind, path = sys.argv[1:]
     try:
+        # closed by the TextIOWrapper around it
         raw = gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # noqa: SIM115
         with io.TextIOWrapper(raw, encoding="utf-8", newline="") as lines:
             made = _READ[kind](lines, path).to_bytes()
