@@ -124,8 +124,8 @@ def _write_manifests(folder: Path) -> None:
     """Give init segments one name, then write both manifests from what the files really hold."""
     for name in [rung.name for rung in LADDER] + [AUDIO]:
         _rename_init(folder / name)
-    videos = [_read(folder / rung.name, rung.width, rung.height) for rung in LADDER]
-    audio = _read(folder / AUDIO, 0, 0)
+    videos = [read_rendition(folder / rung.name, rung.width, rung.height) for rung in LADDER]
+    audio = read_rendition(folder / AUDIO, 0, 0)
     (folder / "master.m3u8").write_text(hls_multivariant(videos, audio))
     (folder / "manifest.mpd").write_text(dash(videos, audio))
 
@@ -139,7 +139,8 @@ def _rename_init(rendition: Path) -> None:
         numbered.rename(rendition / "init.mp4")
 
 
-def _read(rendition: Path, width: int, height: int) -> Encoded:
+def read_rendition(rendition: Path, width: int, height: int) -> Encoded:
+    """What manifests say of a folder of segments with init.mp4; raises ValueError, OSError."""
     segments = sorted(rendition.glob("seg-*.m4s"))
     return Encoded(
         name=rendition.name,

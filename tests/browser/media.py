@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from deploy.demo.encode import ffmpeg_path
-from deploy.demo.manifests import Encoded, dash, hls_multivariant
-from deploy.demo.mp4 import read_init, read_span
+from deploy.demo.encode import ffmpeg_path, read_rendition
+from deploy.demo.manifests import dash, hls_multivariant
 
 TITLE = "clock"
 FILM_S, SEGMENT_S, FRAMES_PER_S = 150, 1, 12
@@ -25,8 +24,8 @@ def make_film(folder: Path) -> None:
         _encode(folder / TITLE / name, [*picture, *scale, *codec, *gop])
     sound = ["-f", "lavfi", "-i", "sine=frequency=220:sample_rate=48000"]
     _encode(folder / TITLE / SOUND, [*sound, "-c:a", "aac", "-b:a", "48k", "-ac", "2"])
-    videos = [_read(folder / TITLE / name, *PICTURES[name][:2]) for name in PICTURES]
-    audio = _read(folder / TITLE / SOUND, 0, 0)
+    videos = [read_rendition(folder / TITLE / name, *PICTURES[name][:2]) for name in PICTURES]
+    audio = read_rendition(folder / TITLE / SOUND, 0, 0)
     (folder / TITLE / "master.m3u8").write_text(hls_multivariant(videos, audio))
     (folder / TITLE / "manifest.mpd").write_text(dash(videos, audio))
 
@@ -39,15 +38,3 @@ def _encode(rendition: Path, args: list[str]) -> None:
     hls += ["-hls_segment_filename", str(rendition / "seg-%05d.m4s"), str(rendition / "media.m3u8")]
     command = [ffmpeg_path(), "-nostdin", "-v", "error", "-y", *args, "-t", str(FILM_S), *hls]
     subprocess.run(command, check=True, timeout=60)
-
-
-def _read(rendition: Path, width: int, height: int) -> Encoded:
-    segments = sorted(rendition.glob("seg-*.m4s"))
-    return Encoded(
-        name=rendition.name,
-        width=width,
-        height=height,
-        track=read_init((rendition / "init.mp4").read_bytes()),
-        spans=[read_span(path.read_bytes()) for path in segments],
-        sizes_bytes=[path.stat().st_size for path in segments],
-    )
