@@ -39,6 +39,16 @@ from wire.keys import new_private_pem, parse_private_key, public_text
 from wire.log import configure
 
 _err = Console(stderr=True, soft_wrap=True)
+NUMBER_MAX = 10**9
+"""Numbers are never taken back: a slip of the finger must not use them up."""
+
+at_least_option = click.option(
+    "--at-least",
+    type=click.IntRange(1, NUMBER_MAX),
+    default=1,
+    metavar="N",
+    help="Number it N or above, when the state that knew the last number is lost.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -100,19 +110,24 @@ def catalogue(folder: Path, prune: bool) -> None:
 @click.option("--force", is_flag=True, help="Publish even what is unlike the last plan.")
 @click.option("--canary", multiple=True, metavar="ID", help="New plans for these boxes only.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and publish nothing.")
+@at_least_option
 @faults_told
-def plan(config: Path, force: bool, canary: tuple[str, ...], dry_run: bool) -> None:
+def plan(config: Path, force: bool, canary: tuple[str, ...], dry_run: bool, at_least: int) -> None:
     """Plan the coming night and publish it as a new generation.
 
     Refuses (exit code 3) a plan that drops more than 20 % of a box or loses 5 points of a site's
     planned offload, unless --force says that it is meant.
 
+    Boxes take no generation below the one they have. Should fill's state folder be lost, say one
+    more than the highest that they know (`oca fill-status` on a box): from then on it counts on.
+
     \b
     Examples:
       fill plan --config fill.toml --dry-run
       fill plan --config fill.toml --canary a1 --canary b1
+      fill plan --config fill.toml --at-least 512
     """
-    options = night.Options(force=force, canary=canary, dry_run=dry_run)
+    options = night.Options(force=force, canary=canary, dry_run=dry_run, at_least=at_least)
     with _progress() as told:
         outcome = night.make_night(read_files(config), replace(options, told=told))
     _show(outcome)
@@ -213,8 +228,9 @@ def offload(config: Path, since: int | None) -> None:
 @click.argument("assets", nargs=-1, type=int)
 @config_option
 @click.option("--status", is_flag=True, help="List the boxes that have not acknowledged yet.")
+@at_least_option
 @faults_told
-def purge(assets: tuple[int, ...], config: Path, status: bool) -> None:
+def purge(assets: tuple[int, ...], config: Path, status: bool, at_least: int) -> None:
     """Have every box unlink ASSETS at once; with --status say who has done it.
 
     Boxes poll the signed list every ~30 s. Purged assets are never planned again.
@@ -228,7 +244,7 @@ def purge(assets: tuple[int, ...], config: Path, status: bool) -> None:
     if not assets and not status:
         raise click.UsageError("name the assets to purge, or ask with --status")
     if assets:
-        number = inquiry.add_purge(files, assets)
+        number = inquiry.add_purge(files, assets, at_least)
         click.echo(f"purge list {number} is published; fill purge --status says who carried it out")
     if status:
         late = inquiry.late_purgers(files)

@@ -49,8 +49,9 @@ def offload(files: Files, since_s: int) -> OffloadReport:
     return offload_report(totals, since_s, ledger.summary(current) if current else None)
 
 
-def add_purge(files: Files, assets: Iterable[int]) -> int:
-    """Add assets to the signed purge list; its new number. Raises NotFoundError."""
+def add_purge(files: Files, assets: Iterable[int], at_least: int = 1) -> int:
+    """Add assets to the signed purge list; its new number, `at_least` that: boxes may know of lists
+    that a lost state does not. Raises NotFoundError."""
     with alone(files.state):
         snapshot = files.read_catalogue()
         wanted = set(assets)
@@ -60,7 +61,7 @@ def add_purge(files: Files, assets: Iterable[int]) -> int:
         old = files.read_purge(snapshot.epoch)
         new = PurgeList(
             epoch=snapshot.epoch,
-            number=old.number + 1,
+            number=max(old.number + 1, at_least),
             assets=tuple(sorted(wanted.union(old.assets))),
         )
         write_durably(files.purge, sign_purge(new, files.signing_key()))

@@ -66,9 +66,10 @@ class Ledger:
         """All generations that are kept, oldest first."""
         return sorted(int(each.name) for each in self.root.iterdir() if each.name.isdigit())
 
-    def next_number(self) -> int:
-        """One above all there ever was: a crash may have left a folder beyond the current one."""
-        return max([0, self.current(), _pointer(self._before), *self.numbers()]) + 1
+    def next_number(self, at_least: int = 1) -> int:
+        """One above all there ever was (a crash may have left a folder beyond the current one), and
+        `at_least` that: boxes may know of generations that a lost state does not."""
+        return max([at_least - 1, self.current(), _pointer(self._before), *self.numbers()]) + 1
 
     def plan_bytes(self, generation: int, appliance: str) -> bytes | None:
         """The signed plan of one appliance; None if it has none there."""

@@ -44,11 +44,13 @@ from wire.plan import Plan, open_plan, sign_plan
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the operator asked for on top of the configuration; `told` hears of the progress."""
+    """What the operator asked for on top of the configuration; `told` hears of the progress, and
+    the generation's number is `at_least` that."""
 
     force: bool = False
     canary: tuple[str, ...] = ()
     dry_run: bool = False
+    at_least: int = 1
     told: Told | None = None
 
 
@@ -114,7 +116,7 @@ def make_night(files: Files, options: Options) -> Outcome:
         night = plan_night(inputs, crew.spread)
         rows = rows_of(night)
         timed = schedule(fleet, inputs.knobs, rows, crew.spread)
-        generation = ledger.next_number()
+        generation = ledger.next_number(options.at_least)
         summary = Summary(
             generation=generation,
             made_s=world.now_s,

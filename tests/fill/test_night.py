@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -244,6 +245,20 @@ def test_a_crash_between_folder_and_pointer_costs_a_number_only(ground: Ground) 
     ground.fill("plan")
     assert in_force(ground) == 6
     assert not (folder / ".new-6").exists()
+
+
+def test_a_lost_state_goes_on_above_what_boxes_know(ground: Ground) -> None:
+    """--at-least says where; afterwards numbers count on, and a lower one takes nothing back."""
+    ground.falling_demand(ground.synthetic(5))
+    ground.fill("plan")
+    shutil.rmtree(ground.folder / "state")
+    assert "generation 4 is in force" in ground.fill("plan", "--at-least", "4").stdout
+    assert {plan.generation for plan in plans(ground).values()} == {4}
+    assert "generation 5 is in force" in ground.fill("plan", "--at-least", "2").stdout
+    assert add_purge(ground.files, [0], at_least=7) == 7
+    assert add_purge(ground.files, [1]) == 8
+    for wrong in ("0", "-1", "x", "99999999999"):
+        assert ground.fill("plan", "--at-least", wrong, check=False).returncode == 2
 
 
 def test_two_planners_do_not_work_at_once(ground: Ground) -> None:
