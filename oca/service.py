@@ -46,7 +46,8 @@ class Request(msgspec.Struct, frozen=True):
 
     `date` is the present IMF-fixdate, `now_s` Unix time, `tick_s` monotonic. `absent` has the keys
     for which a thread found nothing since it was asked first. `client` is the peer's address; a
-    token that names one opens nothing where it is not known.
+    token that names one opens nothing where it is not known. `cookie` is the next token of its
+    chain, for an answer that is to come.
     """
 
     raw_line: bytes
@@ -59,6 +60,7 @@ class Request(msgspec.Struct, frozen=True):
     tick_s: float
     absent: Set[bytes] = frozenset()
     client: str = ""
+    cookie: bytes = b""
 
 
 class Feed(Protocol):
@@ -219,6 +221,8 @@ class Service:
         name = decode_path(path)
         if self.missing is None or (grant is not None and grant.peer):
             return Reply(_refusal(request, 404, self._hope(request, name, grant)))
+        if grant is not None and grant.cookie:
+            request = msgspec.structs.replace(request, cookie=grant.cookie)
         return self.missing.answer(request, path, None if name is None else _key(grant, name))
 
     def _hope(

@@ -16,6 +16,8 @@ from oca.through.messages import Found, View
 
 _KNOWN = frozenset(status.value for status in HTTPStatus)
 _BODILESS = frozenset({204, 304})
+_SHARING = frozenset({"", "private", "proxy-revalidate", "public", "s-maxage"})
+"""Directives for shared caches, which a client's own answer has none of."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -46,6 +48,22 @@ def cache_status(name: str, told: Told, ttl_s: float) -> bytes:
     if told.collapsed:
         text += "; collapsed"
     return f"Cache-Status: {text}\r\n".encode()
+
+
+def with_cookie(view: View, cookie: bytes) -> View:
+    """The view for one client, to whom the next token of a chain goes (RFC 9246 §3.3): no cache
+    after us may share it, whatever the origin said of the object."""
+    lines, said = [], ["private"]
+    for line in view.lines.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() != b"cache-control":
+            lines.append(line)
+            continue
+        parts = [part.strip() for part in value.decode("latin-1").split(",")]
+        said += [part for part in parts if part.partition("=")[0].strip().lower() not in _SHARING]
+    control = f"Cache-Control: {', '.join(said)}\r\n".encode("latin-1")
+    more = control + b"Set-Cookie: " + cookie + b"\r\n"
+    return msgspec.structs.replace(view, lines=b"\r\n".join(lines) + more)
 
 
 def plan_of(

@@ -15,7 +15,7 @@ from oca.account import DemandKey
 from oca.http.ranges import parse_ranges
 from oca.reasons import SLOT_NAMES, THROUGH_SLOT
 from oca.service import FeedError, Later, Reply, Request
-from oca.through.answer import Told, cache_status, failure, plan_of, told_of
+from oca.through.answer import Told, cache_status, failure, plan_of, told_of, with_cookie
 from oca.through.channel import Channel
 from oca.through.chunks import CHUNK_BYTES
 from oca.through.feed import Feed
@@ -114,6 +114,8 @@ class Missing:
         extra = cache_status(self._name, told, ttl_s)
         if not view.alone:
             extra = b"Age: %d\r\n%b" % (max(0, int(age_s)), extra)
+        if request.cookie:
+            view = with_cookie(view, request.cookie)
         plan = plan_of(
             request.line,
             request.fields,

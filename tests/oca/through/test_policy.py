@@ -15,7 +15,8 @@ from tests.oca.test_appliance import SMALL, Box
 from tests.oca.through.upstreams import Thing, Upstream, body_of
 from wire.auth import authenticate
 from wire.errors import WireError
-from wire.keys import parse_private_key, parse_verify_key, public_text
+from wire.keys import SigningKey, b64url, parse_private_key, parse_verify_key, public_text
+from wire.token import Token, folder_scope, mint
 
 INSIDE = "127.16.0.1"
 
@@ -90,3 +91,37 @@ def test_settings_that_do_not_go_together_are_named(lines: str, field: str) -> N
     text = f'id = "a1"\nstore = "s"\nrun = "r"\n[through]\n{lines}\n'
     with pytest.raises(WireError, match=field):
         read(text.encode(), "box.toml")
+
+
+def test_a_chain_of_tokens_goes_on_through_what_is_fetched(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    """RFC 9246 §3: a miss, a hit, a part and a 404 bring the next token too, and no cache after us
+    may share an answer that does, whatever the origin said."""
+    upstream.things["/film/v1/s-1.m4s"] = Thing(
+        body_of("seg", 3000), {"Cache-Control": "public, max-age=600, s-maxage=9", "X-Of": "it"}
+    )
+    secret = "hs256:" + b64url(b"s" * 32)
+    file = tmp_path / "box.toml"
+    file.write_text(
+        'id = "a1"\nstore = "store"\nrun = "run"\nlisten = "127.0.0.1:0"\nworkers = 1\n'
+        f'clients = "any"\ntoken_keys = {{ k1 = "{secret}" }}\n'
+        f'[through]\npolicy = "fetch"\nupstream = "{upstream.url}"\n'
+    )
+    uri = "http://test/film/v1/s-1.m4s"
+    now_s = time.time()
+    claims = Token(exp=now_s + 60, cdniuc=folder_scope(uri), cdniets=30, cdnistt=1, cdnistd=2)
+    token = mint(claims, SigningKey("HS256", parse_verify_key(secret, "k1").key, "k1"))
+    path = f"/film/v1;URISigningPackage={token}/s-1.m4s"
+    with serving(tmp_path, "--config", str(file)) as oca:
+        answers = [oca.get(path), oca.get(path), oca.get(path, "Range: bytes=0-9")]
+        cookie = answers[-1].fields["set-cookie"].partition("; ")[0]
+        answers.append(oca.get("/film/v1/none", f"Cookie: {cookie}"))
+    assert [answer.status for answer in answers] == [200, 200, 206, 404]
+    for answer in answers:
+        assert answer.fields["set-cookie"].endswith("; Path=/film/v1; Max-Age=30; HttpOnly")
+        assert answer.fields["cache-control"].startswith("private")
+        assert "public" not in answer.fields["cache-control"]
+    assert answers[1].fields["cache-control"] == "private, max-age=600"
+    assert answers[1].fields["x-of"] == "it"
+    assert [asked.target for asked in upstream.asked] == ["/film/v1/s-1.m4s", "/film/v1/none"]
