@@ -27,7 +27,7 @@ def backtest(history: Path, train_before: datetime, until: datetime | None) -> N
     HISTORY.tsv is "all weeks, global" from https://www.netflix.com/tudum/top10. The model learns
     once, from weeks that end before DATE. Errors (JSON) are WAPE: hours of error per hour watched,
     over pairs of weeks that both list the title. It takes about ten seconds, and refuses a
-    malformed table with its row and field.
+    malformed table with its row and field; rows of lists that are new are left out, and counted.
 
     \b
     Example:  fill backtest netflix-top10.tsv --train-before 2024-07-01
@@ -42,9 +42,11 @@ def backtest(history: Path, train_before: datetime, until: datetime | None) -> N
 
 def _report(history: Path, train_before: date, until: date | None) -> bytes:
     from fill.forecasting.evaluate import backtest as run  # numpy is slow to load: only for this
-    from fill.forecasting.top10 import read_top10
+    from fill.forecasting.top10 import read_table
 
-    rows = read_top10(_read(history), str(history))
+    rows, left_out = read_table(_read(history), str(history), until)
+    for category, count in sorted(left_out.items()):
+        click.echo(f"fill: {history}: {category!r} is a new list: {count} rows left out", err=True)
     return msgspec.json.format(msgspec.json.encode(run(rows, train_before, until, str(history))))
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from wire.errors import WireError
 
 WEEK_DAYS = 7
 ROWS_MAX = 2_000_000  # forty rows a week since the year of our Lord: a wrong file
 HOURS_MAX = 1e11  # two years of every person alive would not do it in a week
+NEW_LIST_ROWS = 5  # so many of an unknown category in one week are a new list; one is a mistake
 COLUMNS = (
     "week",
     "category",
@@ -70,8 +73,47 @@ class Row:
     weeks_listed: int
 
 
+class Table(NamedTuple):
+    """Rows by week, group and rank; `left_out`: rows by category, of lists that are none of ours
+    (they are new, so there is nothing to learn them from)."""
+
+    rows: list[Row]
+    left_out: dict[str, int]
+
+
 def read_top10(raw: bytes, what: str) -> list[Row]:
-    """Rows by week, group and rank; raises WireError naming file, row (its line) and field."""
+    """The rows of `read_table`."""
+    return read_table(raw, what).rows
+
+
+def read_table(raw: bytes, what: str, until: date | None = None) -> Table:
+    """Read a table; raises WireError naming file, row (its line) and field.
+
+    Weeks that end on `until` or later are as if they were not there: rows of theirs are read, and
+    compared with nothing.
+    """
+    reader = _reader(raw, what)
+    end = (until or date.max).toordinal()
+    rows: list[tuple[int, Row]] = []
+    strange: list[tuple[int, Mapping[str | None, str | None]]] = []
+    for fields in reader:
+        if _group(fields) is None:
+            strange.append((reader.line_num, fields))
+            continue
+        row = _row(fields, what, reader.line_num)
+        if row.week < end:
+            rows.append((reader.line_num, row))
+        if len(rows) > ROWS_MAX:
+            raise WireError(what, f"row {reader.line_num}", f"more than {ROWS_MAX} rows")
+    left_out = _new_lists(strange, what)
+    if not rows:
+        raise WireError(what, "row 2", "the table has no rows")
+    _once(rows, what)
+    _same_weekday(rows, what)
+    return Table(_tell_namesakes_apart([row for _, row in rows]), left_out)
+
+
+def _reader(raw: bytes, what: str) -> csv.DictReader[str]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -81,25 +123,34 @@ def read_top10(raw: bytes, what: str) -> list[Row]:
     if missing:
         hint = f"the header must name {', '.join(COLUMNS)}, separated by tabs"
         raise WireError(what, f"row 1, {missing[0]}", "this column is missing", hint=hint)
-    rows: list[Row] = []
-    lines: dict[tuple[int, Name, int], int] = {}
-    for fields in reader:
-        row = _row(fields, what, reader.line_num)
-        _once(row, lines, what, reader.line_num)
-        rows.append(row)
-        if len(rows) > ROWS_MAX:
-            raise WireError(what, f"row {reader.line_num}", f"more than {ROWS_MAX} rows")
-    if not rows:
-        raise WireError(what, "row 2", "the table has no rows")
-    _same_weekday(rows, what)
-    return _tell_namesakes_apart(rows)
+    return reader
+
+
+def _group(fields: Mapping[str | None, str | None]) -> Group | None:
+    kind, _, tongue = (fields.get("category") or "").strip().partition(" ")
+    known = kind in KINDS and tongue in TONGUES
+    return Group(KINDS[kind], TONGUES[tongue]) if known else None
+
+
+def _new_lists(
+    strange: Sequence[tuple[int, Mapping[str | None, str | None]]], what: str
+) -> dict[str, int]:
+    """Rows by unknown category; raises WireError for the first that no new list explains."""
+    of = [((row.get("category") or "").strip(), row.get("week")) for _, row in strange]
+    most: dict[str, int] = {}
+    for (category, _), count in Counter(of).items():
+        most[category] = max(most.get(category, 0), count)
+    for (line, fields), (category, _) in zip(strange, of, strict=True):
+        if not category or most[category] < NEW_LIST_ROWS:
+            _Fields(fields, what, line).group("category")
+    return dict(Counter(category for category, _ in of))
 
 
 def _row(fields: Mapping[str | None, str | None], what: str, line: int) -> Row:
     reader = _Fields(fields, what, line)
     return Row(
         week=reader.day("week"),
-        name=Name(reader.group("category"), reader.text("show_title"), reader.text("season_title")),
+        name=Name(reader.group("category"), reader.text("show_title"), reader.season()),
         rank=reader.whole("weekly_rank", 10_000),
         hours=reader.number("weekly_hours_viewed", HOURS_MAX),
         runtime_h=reader.number_or_nan("runtime", 10_000.0),
@@ -134,12 +185,17 @@ class _Fields:
             raise self.fault(name, f"{value!r} is not a date such as 2024-06-30") from exc
 
     def group(self, name: str) -> Group:
-        value = self.text(name)
-        kind, _, tongue = value.partition(" ")
-        if kind not in KINDS or tongue not in TONGUES:
+        value, found = self.text(name), _group(self.fields)
+        if found is None:
             known = ", ".join(f"{kind} {tongue}" for kind in KINDS for tongue in TONGUES)
             raise self.fault(name, f"{value!r} is none of {known}")
-        return Group(KINDS[kind], TONGUES[tongue])
+        return found
+
+    def season(self) -> str:
+        """`N/A` of what has none: spreadsheets write that as nothing."""
+        if "season_title" in self.fields and self.fields["season_title"] is not None:
+            return (self.fields["season_title"] or "").strip() or ABSENT[1]
+        return self.text("season_title")
 
     def number(self, name: str, most: float, *, zero: bool = False) -> float:
         value = self.text(name)
@@ -162,20 +218,25 @@ class _Fields:
         return math.nan if absent else self.number(name, most, zero=True)
 
 
-def _once(row: Row, lines: dict[tuple[int, Name, int], int], what: str, line: int) -> None:
+def _once(rows: Sequence[tuple[int, Row]], what: str) -> None:
     """The same title at the same rank of the same week is a line pasted twice."""
-    earlier = lines.setdefault((row.week, row.name, row.rank), line)
-    if earlier != line:
-        raise WireError(what, f"row {line}, show_title", f"this repeats row {earlier}")
+    lines: dict[tuple[int, Name, int], int] = {}
+    for line, row in rows:
+        earlier = lines.setdefault((row.week, row.name, row.rank), line)
+        if earlier != line:
+            raise WireError(what, f"row {line}, show_title", f"this repeats row {earlier}")
 
 
-def _same_weekday(rows: list[Row], what: str) -> None:
-    weekday = rows[0].week % WEEK_DAYS
-    for row in rows:
+def _same_weekday(rows: Sequence[tuple[int, Row]], what: str) -> None:
+    """Weeks end on the day that most rows say."""
+    weekday = Counter(row.week % WEEK_DAYS for _, row in rows).most_common(1)[0][0]
+    usual = next(row.week for _, row in rows if row.week % WEEK_DAYS == weekday)
+    for line, row in rows:
         if row.week % WEEK_DAYS != weekday:
             day = date.fromordinal(row.week)
-            detail = f"{day} is {day:%A}, but weeks end on {date.fromordinal(rows[0].week):%A}"
-            raise WireError(what, f"{row.name.show}, week", detail)
+            detail = f"{day} is a {day:%A}, but weeks end on a {date.fromordinal(usual):%A}"
+            hint = "a week that has not ended? --until its day leaves it out"
+            raise WireError(what, f"row {line}, week", detail, hint=hint)
 
 
 def _tell_namesakes_apart(rows: list[Row]) -> list[Row]:
