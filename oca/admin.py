@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from oca.metrics import metrics_text
+from wire.errors import OcaError
 
 
 async def start_admin(
@@ -18,7 +20,7 @@ async def start_admin(
     missing: Callable[[], Sequence[str]],
     draining: Callable[[], bool],
 ) -> web.AppRunner:
-    """Listen on host:port until the runner is cleaned up. Raises OSError when that is taken.
+    """Listen on host:port until the runner is cleaned up. Raises OcaError when that is taken.
 
     `missing` names the workers that do not answer; `draining` is whether we are about to stop.
     """
@@ -41,7 +43,13 @@ async def start_admin(
     app.router.add_get("/readyz", show_ready)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as exc:
+        await runner.cleanup()
+        raise OcaError(
+            f"cannot listen on {host}:{port} (admin): {os.strerror(exc.errno or 0)}"
+        ) from exc
     return runner
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from oca.bgp.command import routes
-from oca.cache.simulate import simulate
+from oca.cache.simulate import simulate, size
 from oca.config import AccessLogKnobs, Config, Pacing, Tls, read, split_address
 from oca.diskstatus import disks, scrub_status
 from oca.fillstatus import fill_status
@@ -37,7 +37,7 @@ Examples:
 """
 
 
-@click.group(epilog=EXAMPLES)
+@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="oca-cdn", prog_name="oca")
 def cli() -> None:
     """oca, the appliance: serves segments and byte ranges, and fills its disks at night."""
@@ -65,15 +65,24 @@ cli.add_command(routes)
 )
 @click.option("--store", type=click.Path(file_okay=False), help="With --upstream: the cache's.")
 @click.option("--upstream", metavar="URL", help="Run a caching proxy in front of this server.")
-@click.option("--dynamic-bytes", type=click.IntRange(16 * 1024**2), help="Bound of the cache.")
+@click.option(
+    "--dynamic-bytes",
+    type=size,
+    metavar="SIZE",
+    help="Room of the cache, 16MiB or more: 500GiB. Default 10GiB.",
+)
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen (default 127.0.0.1:8080).")
 @click.option("--workers", type=click.IntRange(1, 512), help="Processes (default: one per core).")
 @click.option("--admin", metavar="HOST:PORT", help="/metrics, /healthz and /readyz here.")
-@click.option("--access-log", type=click.Path(dir_okay=False), help="JSON lines of every answer.")
+@click.option("--access-log", type=click.Path(dir_okay=False), help="JSON lines; default: none.")
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="PEM chain.")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its PEM key.")
-@click.option("--one-in", type=click.IntRange(1), default=1, help="Log one answer in so many.")
-@click.option("--pace-bps", type=click.IntRange(10_000), help="Bits per second of every answer.")
+@click.option(
+    "--one-in", type=click.IntRange(1), default=1, help="Log one answer in so many; default 1."
+)
+@click.option(
+    "--pace-bps", type=click.IntRange(10_000), help="Bits/s of every answer; default: no bound."
+)
 @click.option("--pace-by-player", is_flag=True, help="Obey players' `rtp` (CMCD) and `Pace-Bps`.")
 @click.option(
     "--token-keys",
@@ -228,6 +237,9 @@ def check_config(file: str | None, config: str | None, quiet: bool) -> None:
 
     Exit 0 when it can be used; what is doubtful (an expired certificate, a missing file of routes)
     is said on stderr. Secrets (shared keys) are not printed.
+
+    \b
+    Example:  oca check-config -q /etc/oca/appliance.toml
     """
     name = file or config
     if name is None or (file and config):
@@ -357,9 +369,15 @@ def fetcher(
 
 
 def main() -> None:
-    """Entry point: errors of ours are one line, exit 1."""
+    """Entry point: errors of ours, and what the system refuses a person, are one line, exit 1."""
     try:
         cli(standalone_mode=True)
     except OcaError as exc:
         click.echo(f"oca: {exc}", err=True)
+        sys.exit(1)
+    except OSError as exc:
+        if sys.argv[1:2] in (["worker"], ["agent"], ["fetcher"]):
+            raise  # nobody typed that: the log wants to know where
+        what = f"{exc.filename}: {exc.strerror}" if exc.filename else exc
+        click.echo(f"oca: {what}", err=True)
         sys.exit(1)

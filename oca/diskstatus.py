@@ -33,7 +33,14 @@ def disks(
 ) -> None:
     """Show a running box's disks: in use or off and why, how full, how quick.
 
-    Exit 1 when the box does not answer; raises SystemExit 2 when a disk is off by itself.
+    Exit 1 when the box does not answer; 2 when a disk is off by itself.
+
+    \b
+    Examples:
+      oca disks --config /etc/oca/appliance.toml
+      oca disks --off /disk2        # before it is pulled; later --on
+    \f
+    Raises SystemExit 2 for such a disk.
     """
     where = admin_address(admin, config_file)
     found = ask(where, PATH)
@@ -58,7 +65,11 @@ def disks(
 @_admin
 @_json
 def scrub_status(config_file: str | None, admin: str | None, as_json: bool) -> None:
-    """Show how far a running box is with reading again what it stores, and what was rotten."""
+    """Show how far a running box is with reading again what it stores, and what was rotten.
+
+    \b
+    Example:  oca scrub-status --config /etc/oca/appliance.toml
+    """
     found = ask(admin_address(admin, config_file), PATH)
     if as_json:
         click.echo(json.dumps(found["scrub"], indent=1))

@@ -24,7 +24,11 @@ WATCH_S = 1.0
 @click.option("--json", "as_json", is_flag=True, help="The status as JSON, for programs.")
 def fill_status(config_file: str | None, admin: str | None, watch: bool, as_json: bool) -> None:
     """Show a running box's fill: window, budget, rate, every asset under way, what waits and why,
-    and the sources with their faults. Exit 1 when the box does not answer."""
+    and the sources with their faults. Exit 1 when the box does not answer.
+
+    \b
+    Example:  oca fill-status --config /etc/oca/appliance.toml --watch
+    """
     where = admin_address(admin, config_file)
     if as_json:
         click.echo(json.dumps(ask(where, "/v1/status"), indent=1))

@@ -29,13 +29,20 @@ Examples:
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--kind", type=click.Choice(["ed25519", "es256", "hs256"]), default="ed25519")
-@click.option("--kid", default="k1", help="With hs256: the name of the key.")
+@click.option("--kind", type=click.Choice(["ed25519", "es256", "hs256"]), default="ed25519",
+              show_default=True)  # fmt: skip
+@click.option("--kid", default="k1", show_default=True, help="With hs256: the name of the key.")
 def keygen(file: str, kind: str, kid: str) -> None:
     """Make a private key in FILE (mode 600), and print its public half for the fleet file.
 
     With --kind hs256, which has no public half, FILE is a file for `oca serve --token-keys` and
     `oca sign`: whoever can read it can sign. A file that exists is refused.
+
+    \b
+    Examples:
+      oca keygen /etc/oca/box-1.pem              # a box's own key: public_key in the fleet file
+      oca keygen signing.pem --kind es256        # signs URLs; its public half into token_keys
+      oca keygen tokens.toml --kind hs256        # shared: for one folder on one machine
     """
     path = Path(file)
     if path.exists():
@@ -56,11 +63,15 @@ def keygen(file: str, kind: str, kid: str) -> None:
 @click.option("--token-keys", type=click.Path(exists=True, dir_okay=False), help="Shared keys.")
 @click.option("--key", type=click.Path(exists=True, dir_okay=False), help="Or a PEM private key.")
 @click.option("--kid", default="", help="Which key; needed with --key, or where there are several.")
-@click.option("--life", "life_s", type=click.FloatRange(1), default=3600.0, help="Seconds.")
+@click.option("--life", "life_s", type=click.FloatRange(1), default=3600.0,
+              show_default=True, help="Seconds it is good for.")  # fmt: skip
 @click.option("--only", is_flag=True, help="This one URL and query, not its whole folder.")
-@click.option("--client", default="", help="For this address or prefix alone (cdniip).")
+@click.option("--client", default="", help="For this address or prefix alone: 192.0.2.0/24.")
 @click.option(
-    "--renew", "renew_s", type=click.FloatRange(1), help="Seconds of each cookie of a chain."
+    "--renew",
+    "renew_s",
+    type=click.FloatRange(1),
+    help="A chain: each answer sets a cookie for so many seconds.",
 )
 def sign(
     url: str,

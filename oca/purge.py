@@ -52,7 +52,13 @@ def purge_urls(
 ) -> None:
     """Forget what pull-through keeps of these URLs (or paths), at once; the next request asks the
     upstream. What the plan stores is not touched: `fill purge` is for that. Says how many there
-    were; exit 1 when no fetcher runs."""
+    were; exit 1 when no fetcher runs.
+
+    \b
+    Examples:
+      oca purge --store /var/cache/oca http://any.name/films/7/seg-3.m4s
+      oca purge --config /etc/oca/appliance.toml --below /a/77/
+    """
     # Here, for every worker of `oca` imports the module of the commands.
     from oca.through.purging import purge
 

@@ -38,7 +38,11 @@ def read_config(kind: type[C], raw: bytes, what: str) -> C:
         tree = tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise WireError(what, "", f"this is not TOML: {exc}") from exc
-    return config_of(kind, tree, what)
+    try:
+        return config_of(kind, tree, what)
+    except WireError as exc:  # a person's file: its own names, not a path in JSON
+        where, detail = exc.where.removeprefix("$").removeprefix("."), exc.detail
+        raise WireError(what, where, detail.removeprefix("Object "), hint=exc.hint) from exc
 
 
 def config_of(kind: type[C], tree: Mapping[str, Any], what: str) -> C:
