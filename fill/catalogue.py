@@ -7,8 +7,9 @@ files stay the same; anything else is a new asset under a new number. Numbers ar
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -17,9 +18,10 @@ import msgspec
 from wire.catalogue import Asset, AssetKind, Catalogue, File
 from wire.codec import decode, encode
 from wire.errors import WireError
-from wire.ids import ASSET_ID_MAX, AssetId, Epoch
+from wire.ids import ASSET_ID_MAX, AssetId, Count, Epoch, FileName, TitleId
 
 MANIFEST_NAME = "manifest"
+RETIRED_MAX = 200_000  # the latest: demand is looked at for weeks, not for ever
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,24 @@ class Entry:
         return hashlib.sha256(self.raw).hexdigest()
 
 
+class Retired(msgspec.Struct, frozen=True, kw_only=True):
+    """What a number stood for that is in the catalogue no more: its demand goes on to an heir."""
+
+    id: AssetId
+    title: TitleId
+    name: FileName
+    kind: AssetKind
+    bytes: Count
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """One state of the catalogue: entries by id, in the order of ids."""
+    """One state of the catalogue: entries and what was `retired` by id, in the order of ids."""
 
     epoch: str
     next_id: int
     entries: Mapping[int, Entry]
+    retired: Mapping[int, Retired] = field(default_factory=dict)
 
     def catalogue(self) -> Catalogue:
         """The same as a wire value."""
@@ -66,6 +79,7 @@ class _RawCatalogue(msgspec.Struct, frozen=True, kw_only=True):
     epoch: Epoch
     next_id: AssetId
     assets: tuple[msgspec.Raw, ...]
+    retired: tuple[Retired, ...] = ()
 
 
 def read_catalogue(raw: bytes, what: str) -> Snapshot:
@@ -83,13 +97,44 @@ def read_catalogue(raw: bytes, what: str) -> Snapshot:
         if len(set(names)) != len(names):
             raise WireError(what, f"assets[{index}].files", "a file name is there twice")
         entries[asset.id] = Entry(asset, entry)
-    return Snapshot(outer.epoch, outer.next_id, dict(sorted(entries.items())))
+    retired = {each.id: each for each in outer.retired if each.id not in entries}
+    return Snapshot(outer.epoch, outer.next_id, dict(sorted(entries.items())), retired)
 
 
 def write_catalogue(snapshot: Snapshot) -> bytes:
     """The bytes of `catalogue.json`: every entry exactly as its `.asset.json` has it."""
     pieces = tuple(msgspec.Raw(entry.raw) for entry in snapshot.entries.values())
-    return encode(_RawCatalogue(epoch=snapshot.epoch, next_id=snapshot.next_id, assets=pieces))
+    return encode(
+        _RawCatalogue(
+            epoch=snapshot.epoch,
+            next_id=snapshot.next_id,
+            assets=pieces,
+            retired=tuple(snapshot.retired.values()),
+        )
+    )
+
+
+def heirs(snapshot: Snapshot) -> dict[int, tuple[int, float]]:
+    """Retired id → the asset of today that is asked for instead, and its bytes beside the old ones.
+
+    The same rendition of the title, else the title's asset of that kind which is nearest in size;
+    titles that are gone have none.
+    """
+    titles: dict[tuple[str, AssetKind], list[Asset]] = {}
+    for entry in snapshot.entries.values():
+        titles.setdefault((entry.asset.title, entry.asset.kind), []).append(entry.asset)
+    found = {}
+    for old in snapshot.retired.values():
+        near = titles.get((old.title, old.kind))
+        if near and old.bytes and old.kind is not AssetKind.MANIFEST:
+            heir = min(near, key=lambda asset: _unlike(asset, old))
+            found[old.id] = (heir.id, heir.bytes / old.bytes)
+    return found
+
+
+def _unlike(asset: Asset, old: Retired) -> tuple[bool, float, int]:
+    far = abs(math.log(max(asset.bytes, 1) / old.bytes))
+    return asset.name != old.name, far, asset.id
 
 
 def assign_ids(found: Iterable[Found], previous: Snapshot, used_below: int = 0) -> Snapshot:
@@ -114,7 +159,20 @@ def assign_ids(found: Iterable[Found], previous: Snapshot, used_below: int = 0) 
         else:
             entries[next_id] = _new_entry(item, next_id)
             next_id += 1
-    return Snapshot(previous.epoch, next_id, dict(sorted(entries.items())))
+    return Snapshot(
+        previous.epoch, next_id, dict(sorted(entries.items())), _retired(previous, entries)
+    )
+
+
+def _retired(previous: Snapshot, entries: Mapping[int, Entry]) -> dict[int, Retired]:
+    known = dict(previous.retired)
+    for number, entry in previous.entries.items():
+        if number not in entries:
+            asset = entry.asset
+            known[number] = Retired(
+                id=number, title=asset.title, name=asset.name, kind=asset.kind, bytes=asset.bytes
+            )
+    return dict(sorted(known.items())[-RETIRED_MAX:])
 
 
 def _new_entry(item: Found, number: int) -> Entry:

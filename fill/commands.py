@@ -17,9 +17,9 @@ from rich.table import Table
 from fill.demand import Known
 from fill.explain import amount
 from fill.files import Files, read_files
+from fill.night import known_world
 from fill.told import config_option, faults_told, out
 from wire.errors import WireError
-from wire.ids import SiteKind
 
 DAY_S = 86_400
 _path = click.Path(dir_okay=False, path_type=Path)
@@ -86,9 +86,7 @@ def demand(
 
 def known_of(files: Files) -> Known:
     """The world that rows must belong to, from catalogue and fleet; raises WireError."""
-    catalogue, fleet = files.read_catalogue(), files.read_fleet()
-    sites = {site.id for site in fleet.sites if site.kind is not SiteKind.ORIGIN}
-    return Known(sites, catalogue.entries.keys(), catalogue.next_id)
+    return known_world(files.read_catalogue(), files.read_fleet())
 
 
 @click.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -26,34 +26,46 @@ class DemandRow:
 
 @dataclass(slots=True)
 class Known:
-    """The world rows must belong to: sites, assets, and the number no asset has reached yet."""
+    """The world rows must belong to: sites, assets, the number no asset has reached yet, and whose
+    demand goes on: retired asset → its heir, and the heir's bytes beside its own."""
 
     sites: Collection[str]
     assets: Collection[int]
     next_id: int
+    heirs: Mapping[int, tuple[int, float]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Demand:
-    """Rows that count, and the bytes that do not: `ignored` reason → bytes."""
+    """Rows that count, and the bytes that do not: `ignored` reason → bytes; `inherited`: bytes of
+    rows that were those of a retired asset."""
 
     rows: list[DemandRow] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
+    inherited: int = 0
 
     def ignore(self, reason: str, count_bytes: int) -> None:
         """Leave bytes out, and say why."""
         self.ignored[reason] = self.ignored.get(reason, 0) + count_bytes
 
     def keep(self, row: DemandRow, known: Known) -> None:
-        """Take a row in if it belongs to this world, else count its bytes by the reason."""
+        """Take a row in if it belongs to this world, else count its bytes by the reason.
+
+        A re-encode is another asset: it is asked for as often as what it replaces was.
+        """
         if not row.home:
             self.ignore(NO_HOME, row.bytes)
         elif row.home not in known.sites:
             self.ignore(UNKNOWN_SITE, row.bytes)
-        elif row.asset not in known.assets:
-            self.ignore(RETIRED, row.bytes)
-        else:
+        elif row.asset in known.assets:
             self.rows.append(row)
+        elif row.asset in known.heirs:
+            heir, size = known.heirs[row.asset]
+            moved = DemandRow(row.day, row.home, heir, round(row.bytes * size))
+            self.rows.append(moved)
+            self.inherited += moved.bytes
+        else:
+            self.ignore(RETIRED, row.bytes)
 
 
 RETIRED, UNKNOWN_SITE, NO_HOME = "retired asset", "site not in the fleet", "no home site"

@@ -154,7 +154,7 @@ def _reason(home: str, asset: int, known: Known) -> str:
         return NO_HOME
     if home not in known.sites:
         return UNKNOWN_SITE
-    return RETIRED if asset not in known.assets else ""
+    return "" if asset in known.assets or asset in known.heirs else RETIRED
 
 
 def _blame_asset(parts: Sequence[Part], known: Known) -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from fill.arrays import AssetArrays, Ints
 from fill.brakes import BrakesOn, unusual, wants_of
-from fill.catalogue import Snapshot
+from fill.catalogue import Snapshot, heirs
 from fill.config import DAY_S
 from fill.crew import Crew, Told
 from fill.demand import Demand, Known, from_history
@@ -32,7 +32,7 @@ from fill.rules import Rules, Ruling, read_rules
 from fill.schedule import Schedule, schedule
 from fill.sitework import Inputs
 from fill.slices import Issue, peers_of, plan_of
-from fill.summing import box_summaries, forecast_of, pinless, site_summaries
+from fill.summing import box_summaries, forecast_of, pinless, site_summaries, told_of
 from fill.triggerbook import read_book
 from wire.catalogue import AssetKind
 from wire.errors import ConflictError, NotFoundError
@@ -128,7 +128,7 @@ def make_night(files: Files, options: Options) -> Outcome:
             force=options.force,
             canary=options.canary,
             schedule=forecast_of(timed, rows, fleet),
-            notes=tuple(pinless(night)),
+            notes=(*told_of(demand), *pinless(night)),
         )
         return _finish(world, options, crew, _Made(summary, rows, old, night, timed))
 
@@ -280,8 +280,7 @@ def _boxes_with_canaries(
 
 def read_all_demand(files: Files, catalogue: Snapshot, fleet: Fleet) -> Demand:
     """Demand from where the configuration says; raises WireError naming file, row and field."""
-    sites = {site.id for site in fleet.sites if site.kind is not SiteKind.ORIGIN}
-    known = Known(sites, catalogue.entries.keys(), catalogue.next_id)
+    known = known_world(catalogue, fleet)
     knobs, parts = files.config.demand, []
     if knobs.use in ("history", "both") and files.history.exists():
         with reading(files.history) as history:
@@ -293,9 +292,16 @@ def read_all_demand(files: Files, catalogue: Snapshot, fleet: Fleet) -> Demand:
     total = Demand()
     for part in parts:
         total.rows.extend(part.rows)
+        total.inherited += part.inherited
         for reason, count in part.ignored.items():
             total.ignore(reason, count)
     return total
+
+
+def known_world(catalogue: Snapshot, fleet: Fleet) -> Known:
+    """The world that rows of demand must belong to."""
+    sites = {site.id for site in fleet.sites if site.kind is not SiteKind.ORIGIN}
+    return Known(sites, catalogue.entries.keys(), catalogue.next_id, heirs(catalogue))
 
 
 def read_all_rules(files: Files, catalogue: Snapshot, fleet: Fleet) -> Rules:

@@ -205,7 +205,7 @@ class Replay:
             rng = np.random.default_rng((self.seed, day, index))
             plays, each = plays_of(rows.at, rows.bytes, self._size(), rng)
         hits = np.array(self._states[self.places[index].id].lru.play(plays))
-        return float(each[hits].sum()) / float(each.sum())
+        return float(each[hits].sum()) / max(float(each.sum()), 1.0)
 
 
 def _on(rows: SiteRows, day: int) -> SiteRows:

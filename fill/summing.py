@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fill.demand import Demand
+from fill.explain import amount
 from fill.generation import BoxSummary, Forecast, SiteSummary
 from fill.planner import Night
 from fill.rows import Action, Rows
@@ -53,6 +55,20 @@ def forecast_of(timed: Schedule, rows: Rows, fleet: Fleet) -> Forecast:
         late_bytes=int(timed.left.sum()),
         late_cost_bytes=cost,
     )
+
+
+def told_of(demand: Demand) -> list[str]:
+    """What is to be known of the demand that was planned for, one line each."""
+    lines = []
+    if demand.inherited:
+        lines.append(
+            f"taken over: {amount(demand.inherited)} of demand for assets that were replaced since"
+        )
+    if not any(row.bytes for row in demand.rows):
+        lines.append(
+            "no demand is known at all: boxes keep what they hold, nothing is fetched for it"
+        )
+    return lines
 
 
 def pinless(night: Night) -> list[str]:
