@@ -17,6 +17,10 @@ FRAMED_BYTES_MAX = 2 * BODY_BYTES_MAX  # chunk sizes and extensions count as wel
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t -~\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*")
+# what may become such a line, and the CRLF, with more bytes
+_SIZE_BEGUN = re.compile(rb"([0-9A-Fa-f]{1,16}(?:[\t ]*|[\t ]*;[\t -~\x80-\xff]*)\r?)?")
+_END_BEGUN = re.compile(rb"\r?")
+_TRAILER_BEGUN = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?::[\t -~\x80-\xff]*\r?)?|\r)?")
 
 
 class Sized:
@@ -63,16 +67,19 @@ class Chunked:
             if len(self._line) > CHUNK_LINE_BYTES_MAX:
                 raise RequestError(413, "chunk line too long")
             if cut < 0:
-                self._check_partial()
+                if not self._begun().fullmatch(self._line):
+                    raise RequestError(400, "bad chunk")
                 return None
             at = cut + 1
             if self._end_of_line():
                 return at
         return None
 
-    def _check_partial(self) -> None:
-        if b"\r" in self._line[:-1] or b"\0" in self._line:
-            raise RequestError(400, "bad chunk")
+    def _begun(self) -> re.Pattern[bytes]:
+        """What an unfinished line may be: what cannot become right is refused at once."""
+        if self._state == self._size:
+            return _SIZE_BEGUN
+        return _END_BEGUN if self._state == self._after else _TRAILER_BEGUN
 
     def _end_of_line(self) -> bool:
         line, self._line = self._line, b""

@@ -15,6 +15,7 @@ _TIME = rb"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)"
 _MON = rb"(?P<mon>" + b"|".join(_MONTH) + rb")"
 _DAY = b"|".join(day.encode() for day in _DAYS)
 _LONG = b"|".join(day.encode() for day in _LONG_DAYS)
+_LAST = (23, 59, 60)  # hour, minute, second; some minutes have a leap second
 _FORMS = (
     re.compile(rb"(?:" + _DAY + rb"), (?P<d>\d\d) " + _MON + rb" (?P<y>\d{4}) " + _TIME + rb" GMT"),
     re.compile(rb"(?:" + _LONG + rb"), (?P<d>\d\d)-" + _MON + rb"-(?P<y>\d\d) " + _TIME + rb" GMT"),
@@ -41,16 +42,15 @@ def parse_date(raw: bytes, now_s: float) -> int | None:
 
 
 def _seconds(match: re.Match[bytes], now_s: float) -> int | None:
-    year, day = int(match["y"]), int(match["d"])
+    year, month, day = int(match["y"]), _MONTH[match["mon"]], int(match["d"])
+    time_of_day = int(match["h"]), int(match["m"]), int(match["s"])
+    if any(value > most for value, most in zip(time_of_day, _LAST, strict=True)):
+        return None
     if len(match["y"]) == 2:
-        this_year = datetime.fromtimestamp(now_s, UTC).year
-        year += this_year - this_year % 100
-        if year > this_year + 50:
+        now = datetime.fromtimestamp(now_s, UTC).timetuple()
+        year += now.tm_year - now.tm_year % 100
+        if (year - 50, month, day, *time_of_day) > now[:6]:
             year -= 100
-    month, hour = _MONTH[match["mon"]], int(match["h"])
-    minute, second = int(match["m"]), int(match["s"])
-    if year < 1970 or hour > 23 or minute > 59 or second > 60:
+    if year < 1 or not 1 <= day <= calendar.monthrange(year, month)[1]:
         return None
-    if not 1 <= day <= calendar.monthrange(year, month)[1]:
-        return None
-    return calendar.timegm((year, month, day, hour, minute, second))
+    return calendar.timegm((year, month, day, *time_of_day))

@@ -21,6 +21,7 @@ V = TypeVar("V")
 HEAD_BYTES_MAX = 16 * 1024  # a token (~0.5 kB), cookies and CMCD fit many times over
 LINE_BYTES_MAX = 8 * 1024  # RFC 9112 §3 wants at least 8000 octets
 FIELDS_MAX = 256
+EMPTY_LINES_MAX = 16  # before a request line; §2.2 wants one, for clients that end a body with it
 REMEMBERED_BYTES_MAX = 2048  # longer blocks are rare, and would make the memory large
 REMEMBERED_MAX = 4096  # of each kind; ~10 MB when all are full and long
 
@@ -36,7 +37,8 @@ _TOKEN_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
 # RFC 3986 §3.2.2 reg-name, without the comma: a list of hosts is what an attacker sends
 _LABEL = rb"(?:[0-9A-Za-z_~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+"
 _HOST = re.compile(
-    rb"(?:" + _LABEL + rb"(?:\." + _LABEL + rb")*\.?|\[([0-9A-Fa-f:.]+)\])(?::(\d*))?"
+    rb"(?:" + _LABEL + rb"(?:\." + _LABEL + rb")*\.?"
+    rb"|\[(?:([0-9A-Fa-f:.]+)|[vV][0-9A-Fa-f]+\.[0-9A-Za-z._~!$&'()*+;=:-]+)\])(?::(\d*))?"
 )
 _ABSOLUTE = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
@@ -100,6 +102,8 @@ def take_head(buffer: bytes) -> tuple[Line, Fields, int] | None:
     skipped = 0
     while buffer.startswith(b"\r\n", skipped):
         skipped += 2
+        if skipped > 2 * EMPTY_LINES_MAX:
+            raise RequestError(400, "nothing but empty lines")
     end = buffer.find(b"\r\n\r\n", skipped)
     if end < 0:
         _check_partial(buffer, skipped)
@@ -267,7 +271,7 @@ def _parse_block(raw: bytes) -> Fields:
         chunked=chunked,
         close=b"close" in options,
         keep_alive=b"keep-alive" in options,
-        expect=_joined(found, b"expect"),
+        expect=_expectation(found.get(b"expect")),
         range=one.get(b"range"),
         if_match=_joined(found, b"if-match"),
         if_none_match=_joined(found, b"if-none-match"),
@@ -335,6 +339,12 @@ def _chunked(values: list[bytes] | None) -> bool:
     if codings[-1] == b"chunked" and codings.count(b"chunked") == 1 and b"" not in codings:
         raise RequestError(501, "unknown transfer coding")
     raise RequestError(400, "bad Transfer-Encoding")
+
+
+def _expectation(values: list[bytes] | None) -> bytes | None:
+    """What is expected, in lower case; None for nothing. It is a list (RFC 9110 §10.1.1)."""
+    expected = {part for part in _elements(values or []) if part}
+    return b", ".join(sorted(expected)) or None
 
 
 def _connection(values: list[bytes] | None) -> set[bytes]:

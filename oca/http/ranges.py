@@ -48,11 +48,15 @@ def _bounds(spec: bytes) -> tuple[int | None, int | None] | None:
     first, last = match.groups()
     if not first and not last:
         return None
-    low = int(first[:DIGITS_MAX]) if first else None
-    high = int(last[:DIGITS_MAX]) if last else None
+    low = _position(first) if first else None
+    high = _position(last) if last else None
     if low is not None and high is not None and high < low:
         return None
     return low, high
+
+
+def _position(digits: bytes) -> int:
+    return int(digits.lstrip(b"0")[:DIGITS_MAX] or b"0")
 
 
 def _clip(bounds: tuple[int | None, int | None], size: int) -> Span | None:

@@ -63,6 +63,15 @@ def test_bad_chunks_are_400(raw: bytes) -> None:
 
 @pytest.mark.parametrize(
     "raw",
+    [b"zz", b"-", b"5,", b"5\r\nhelloX", b"5\r\nhello\rX", b"0\r\nA b", b"0\r\n A", b"0\r\n\rX"],
+)
+def test_what_cannot_become_a_chunk_is_refused_before_its_line_ends(raw: bytes) -> None:
+    """No waiting for a newline that may never come."""
+    assert drain([raw]) == drain(split(raw)) == "400"
+
+
+@pytest.mark.parametrize(
+    "raw",
     [
         b"%x\r\n" % (BODY_BYTES_MAX + 1),
         b"1;" + b"a" * 2000,

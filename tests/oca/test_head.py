@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oca.http.errors import RequestError
-from oca.http.head import HEAD_BYTES_MAX, Fields, Line, take_head
+from oca.http.head import EMPTY_LINES_MAX, HEAD_BYTES_MAX, Fields, Line, take_head
 
 Outcome = tuple[Line, Fields, int] | int | None
 
@@ -98,6 +98,9 @@ REFUSED = [
     (request("POST /x HTTP/1.0", "Host: h", "Transfer-Encoding: chunked"), 400),
     (request("GET /x HTTP/1.1", "Host: h", "A: " + "b" * (HEAD_BYTES_MAX + 10)), 431),
     (request("GET /x HTTP/1.1", "Host: h", *["A: b"] * 300), 431),
+    (request("GET /x HTTP/1.1", "Host: [v.a]"), 400),
+    (request("GET /x HTTP/1.1", "Host: [vg.a]"), 400),
+    (b"\r\n" * (EMPTY_LINES_MAX + 1), 400),
 ]
 
 
@@ -109,7 +112,8 @@ def test_doubtful_heads_are_refused(raw: bytes, status: int) -> None:
 
 ACCEPTED = [
     request(),
-    b"\r\n\r\n" + request(),
+    b"\r\n" * EMPTY_LINES_MAX + request(),
+    request("GET /x HTTP/1.1", "Host: [v1.fe80::a+en1]:80"),
     request("GET http://example.org:80/x?y HTTP/1.1", "Host: other"),
     request("GET HTTP://example.org HTTP/1.1", "Host: example.org:"),
     request("OPTIONS * HTTP/1.1"),
@@ -148,6 +152,22 @@ def test_what_a_head_says_is_understood() -> None:
     assert line == Line("POST", b"/a%20b", b"c=d", b"h:1", 1)
     assert (fields.host, fields.length, fields.close, fields.plain) == (b"x", 7, True, False)
     assert (fields.range, fields.if_none_match) == (b"bytes=0-1", b'"a", "b"')
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["Expect: 100-Continue"], b"100-continue"),
+        (["Expect: 100-continue, ,100-continue"], b"100-continue"),
+        (["Expect: 100-continue", "Expect: 100-continue"], b"100-continue"),
+        (["Expect:"], None),
+        (["Expect: 100-continue", "Expect: x"], b"100-continue, x"),
+    ],
+)
+def test_expectations_are_a_list(lines: list[str], expected: bytes | None) -> None:
+    """RFC 9110 §10.1.1: `Expect = #expectation`; the same one twice is one, none is nothing."""
+    taken = take_head(request("GET /x HTTP/1.1", "Host: h", *lines))
+    assert taken is not None and taken[1].expect == expected
 
 
 def test_a_remembered_block_is_not_taken_for_another_version() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import calendar
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +66,7 @@ def test_unsatisfiable_is_told_apart_from_invalid() -> None:
     for raw in (b"bytes=100-", b"BYTES=100-200", b"bytes=-0", b"bytes=" + b"9" * 60 + b"-"):
         assert parse_ranges(raw, 100) == []
     assert parse_ranges(b"bytes=0-" + b"9" * 60, 100) == [(0, 100)]
+    assert parse_ranges(b"bytes=" + b"0" * 60 + b"7-" + b"0" * 60 + b"9", 100) == [(7, 3)]
 
 
 def test_long_runs_of_blanks_cost_nothing() -> None:
@@ -129,6 +132,23 @@ def test_dates_are_read_in_all_three_forms() -> None:
     ):
         assert parse_date(raw, NOW_S) is None
     assert http_date(784111777.9) == b"Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+def test_a_date_of_long_ago_is_a_date() -> None:
+    """What was changed since 1960 fails If-Unmodified-Since; the year 0 is none."""
+    assert parse_date(b"Fri, 01 Jan 1960 00:00:00 GMT", NOW_S) == -315619200
+    old = Fields(if_unmodified_since=b"Mon, 01 Jan 0001 00:00:00 GMT")
+    assert precondition(old, ETAG, MODIFIED_S, NOW_S) == 412
+    assert parse_date(b"Sat, 01 Jan 0000 00:00:00 GMT", NOW_S) is None
+
+
+def test_two_digits_of_a_year_are_at_most_fifty_years_ahead() -> None:
+    """To the second (RFC 9110 §5.6.7)."""
+    now_s = calendar.timegm((2026, 11, 22, 10, 0, 0))
+    ahead_s = calendar.timegm((2076, 11, 22, 10, 0, 0))
+    assert parse_date(b"Sunday, 22-Nov-76 10:00:00 GMT", now_s) == ahead_s
+    past_s = calendar.timegm((1976, 11, 22, 10, 0, 1))
+    assert parse_date(b"Monday, 22-Nov-76 10:00:01 GMT", now_s) == past_s
 
 
 def facts(size: int) -> Facts:
