@@ -20,6 +20,23 @@ def upstream() -> Iterator[Upstream]:
     server.close()
 
 
+@pytest.fixture(scope="module")
+def well() -> Iterator[Upstream]:
+    """The upstream behind `oca`, that never fails."""
+    server = Upstream()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def oca(tmp_path_factory: pytest.TempPathFactory, well: Upstream) -> Iterator[Oca]:
+    """One proxy for all tests of a file that leave it as it was; each asks for names of its own."""
+    folder = tmp_path_factory.mktemp("proxy")
+    options = ["--store", str(folder / "store"), "--upstream", well.url]
+    with serving(folder, *options, "--listen", "127.0.0.1:0", "--workers", "1") as proxy:
+        yield proxy
+
+
 @pytest.fixture
 def proxy(tmp_path: Path, upstream: Upstream) -> Iterator[Callable[..., Oca]]:
     """Starts a proxy; arguments are more of its options."""

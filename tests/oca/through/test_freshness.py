@@ -16,48 +16,45 @@ from tests.oca.through.upstreams import Asked, Thing, Upstream, body_of, raw
 Proxy = Callable[..., Oca]
 
 
-def test_stale_is_confirmed_by_304(proxy: Proxy, upstream: Upstream) -> None:
+def test_stale_is_confirmed_by_304(oca: Oca, well: Upstream) -> None:
     """After max-age one conditional request; the bytes are not fetched again."""
     body = body_of("stale", 2_000_000)
-    upstream.things["/s"] = Thing(body, {"Cache-Control": "max-age=1"})
-    oca = proxy()
+    well.things["/s"] = Thing(body, {"Cache-Control": "max-age=1"})
     oca.get("/s")
     time.sleep(1.2)
     answer = oca.get("/s")
     assert answer.body == body
     assert status_of(answer).startswith("fwd=stale; fwd-status=304")
-    assert [a.headers.get("if-none-match") for a in upstream.asked] == [None, '"v1"']
+    assert [a.headers.get("if-none-match") for a in well.asked_for("/s")] == [None, '"v1"']
     assert status_of(oca.get("/s")).startswith("hit")
 
 
-def test_no_cache_is_confirmed_every_time(proxy: Proxy, upstream: Upstream) -> None:
+def test_no_cache_is_confirmed_every_time(oca: Oca, well: Upstream) -> None:
     """It may be stored, and is never used unasked."""
-    upstream.things["/n"] = Thing(b"x" * 1000, {"Cache-Control": "no-cache"})
-    oca = proxy()
+    well.things["/n"] = Thing(b"x" * 1000, {"Cache-Control": "no-cache"})
     for _ in range(3):
         assert oca.get("/n").body == b"x" * 1000
-    assert [a.headers.get("if-none-match") for a in upstream.asked] == [None, '"v1"', '"v1"']
+    asked = [a.headers.get("if-none-match") for a in well.asked_for("/n")]
+    assert asked == [None, '"v1"', '"v1"']
 
 
-def test_a_changed_object_replaces_the_old_one(proxy: Proxy, upstream: Upstream) -> None:
+def test_a_changed_object_replaces_the_old_one(oca: Oca, well: Upstream) -> None:
     """200 to the condition: the new version, whole; nothing of the old one is joined to it."""
     old, new = body_of("old", 3_000_000), body_of("new", 2_500_000)
-    upstream.things["/c"] = Thing(old, {"Cache-Control": "max-age=1"})
-    oca = proxy()
+    well.things["/c"] = Thing(old, {"Cache-Control": "max-age=1"})
     assert oca.get("/c").body == old
-    upstream.things["/c"] = Thing(new, {"Cache-Control": "max-age=60"}, etag='"v2"')
+    well.things["/c"] = Thing(new, {"Cache-Control": "max-age=60"}, etag='"v2"')
     time.sleep(1.2)
     assert oca.get("/c").body == new
     assert oca.get("/c", "Range: bytes=1000000-1999999").body == new[1_000_000:2_000_000]
 
 
-def test_a_change_under_our_hands_is_never_mixed(proxy: Proxy, upstream: Upstream) -> None:
+def test_a_change_under_our_hands_is_never_mixed(oca: Oca, well: Upstream) -> None:
     """It changed though it was fresh: a range that needs more of it is of the new one, whole."""
     old, new = body_of("o", 5_000_000), body_of("n", 5_000_000)
-    upstream.things["/m"] = Thing(old, {"Cache-Control": "max-age=60"})
-    oca = proxy()
+    well.things["/m"] = Thing(old, {"Cache-Control": "max-age=60"})
     assert oca.get("/m", "Range: bytes=0-99").body == old[:100]
-    upstream.things["/m"] = Thing(new, {"Cache-Control": "max-age=60"}, etag='"v2"')
+    well.things["/m"] = Thing(new, {"Cache-Control": "max-age=60"}, etag='"v2"')
     assert oca.get("/m", "Range: bytes=4000000-4000099").body == new[4_000_000:4_000_100]
     assert oca.get("/m").body == new
 
@@ -71,28 +68,24 @@ def test_a_change_under_our_hands_is_never_mixed(proxy: Proxy, upstream: Upstrea
         {"Cache-Control": "max-age=60", "Set-Cookie": "a=b"},
     ],
 )
-def test_what_is_not_shared_is_passed_on(
-    proxy: Proxy, upstream: Upstream, headers: dict[str, str]
-) -> None:
+def test_what_is_not_shared_is_passed_on(oca: Oca, well: Upstream, headers: dict[str, str]) -> None:
     """Right bytes for everybody, asked for each time, nothing kept."""
     body = body_of("alone", 6_000_000)
-    upstream.things["/p"] = Thing(body, headers)
-    oca = proxy()
+    path = well.put(Thing(body, headers))
     for _ in range(2):
-        answer = oca.get("/p")
+        answer = oca.get(path)
         assert answer.body == body
         assert status_of(answer).startswith("fwd=bypass; fwd-status=200")
-    part = oca.get("/p", "Range: bytes=3000000-3000009")
+    part = oca.get(path, "Range: bytes=3000000-3000009")
     assert (part.status, part.body) == (206, body[3_000_000:3_000_010])
     assert part.fields["content-range"] == "bytes 3000000-3000009/6000000"
-    assert len(upstream.asked) == 3
+    assert len(well.asked_for(path)) == 3
 
 
-def test_a_body_without_length_flows_through(proxy: Proxy, upstream: Upstream) -> None:
+def test_a_body_without_length_flows_through(oca: Oca, well: Upstream) -> None:
     """Chunked for HTTP/1.1, to the end of the connection for HTTP/1.0."""
     body = body_of("chunked", 2_345_678)
-    upstream.things["/t"] = Thing(body, {"Cache-Control": "max-age=60"}, length=False)
-    oca = proxy()
+    well.things["/t"] = Thing(body, {"Cache-Control": "max-age=60"}, length=False)
     with oca.connect() as sock:
         sock.sendall(b"GET /t HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
         head, _, rest = read_all(sock).partition(b"\r\n\r\n")
@@ -161,11 +154,10 @@ def dechunked(raw_body: bytes) -> bytes:
         at = end + 2 + size + 2
 
 
-def test_stale_while_revalidate_answers_at_once(proxy: Proxy, upstream: Upstream) -> None:
+def test_stale_while_revalidate_answers_at_once(oca: Oca, well: Upstream) -> None:
     """The stale answer does not wait for a slow upstream; soon after it is fresh."""
     thing = Thing(b"v" * 5000, {"Cache-Control": "max-age=1, stale-while-revalidate=60"})
-    upstream.things["/w"] = thing
-    oca = proxy()
+    well.things["/w"] = thing
     oca.get("/w")
     time.sleep(1.2)
     thing.delay_s, thing.headers = 1.0, {"Cache-Control": "max-age=60"}
@@ -174,7 +166,7 @@ def test_stale_while_revalidate_answers_at_once(proxy: Proxy, upstream: Upstream
     assert time.monotonic() - began_s < 0.5
     assert status_of(answer).startswith("fwd=stale")
     assert answer.body == thing.body
-    wait_until(lambda: len(upstream.asked) == 2, "the question behind it")
+    wait_until(lambda: len(well.asked_for("/w")) == 2, "the question behind it")
     wait_until(lambda: status_of(oca.get("/w")).startswith("hit"), "a fresh one", 5)
 
 
@@ -204,11 +196,10 @@ def test_must_revalidate_is_an_error_and_not_stale(proxy: Proxy, upstream: Upstr
     assert oca.get("/x").status in (502, 504)
 
 
-def test_a_404_is_remembered_for_a_while(proxy: Proxy, upstream: Upstream) -> None:
+def test_a_404_is_remembered_for_a_while(oca: Oca, well: Upstream) -> None:
     """Negative caching: the second client does not ask again."""
-    oca = proxy()
     assert [oca.get("/none").status for _ in range(3)] == [404, 404, 404]
-    assert len(upstream.asked) == 1
+    assert len(well.asked_for("/none")) == 1
 
 
 def test_a_5xx_is_asked_for_once_in_a_second(proxy: Proxy, upstream: Upstream) -> None:
@@ -222,20 +213,19 @@ def test_a_5xx_is_asked_for_once_in_a_second(proxy: Proxy, upstream: Upstream) -
     assert oca.get("/b").body == b"well"
 
 
-def test_a_purged_404_becomes_an_object(proxy: Proxy, upstream: Upstream) -> None:
+def test_a_purged_404_becomes_an_object(oca: Oca, well: Upstream) -> None:
     """An explicit lifetime of a 404 is obeyed, and then it is asked for again."""
-    upstream.things["/l"] = raw(
+    well.things["/l"] = raw(
         b"HTTP/1.1 404 No\r\nCache-Control: max-age=1\r\nContent-Length: 0\r\n\r\n"
     )
-    oca = proxy()
     assert oca.get("/l").status == 404
-    upstream.things["/l"] = Thing(b"here now")
+    well.things["/l"] = Thing(b"here now")
     assert oca.get("/l").status == 404
     time.sleep(1.2)
     assert oca.get("/l").body == b"here now"
 
 
-def test_fifty_ask_for_what_is_not_shared(proxy: Proxy, upstream: Upstream) -> None:
+def test_fifty_ask_for_what_is_not_shared(oca: Oca, well: Upstream) -> None:
     """Collapsed at first, each gets an answer of its own when it proves to be for one alone."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -247,8 +237,7 @@ def test_fifty_ask_for_what_is_not_shared(proxy: Proxy, upstream: Upstream) -> N
         asked.send(b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: %d\r\n\r\n"
                    % len(body), body)  # fmt: skip
 
-    upstream.things["/each"] = counted
-    oca = proxy()
+    well.things["/each"] = counted
     with ThreadPoolExecutor(20) as pool:
         bodies = list(pool.map(lambda _: oca.get("/each").body, range(20)))
     assert len(set(bodies)) == 20

@@ -132,6 +132,12 @@ class Upstream:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
+    def put(self, thing: Handler) -> str:
+        """Give it a name that nothing else has; the target."""
+        target = f"/put/{len(self.things)}"
+        self.things[target] = thing
+        return target
+
     def asked_for(self, target: str) -> list[Asked]:
         """The requests for one target."""
         return [asked for asked in self.asked if asked.target == target]
