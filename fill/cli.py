@@ -52,6 +52,7 @@ at_least_option = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="oca-cdn", prog_name="fill")
 def main() -> None:
     """The nightly planner: what people will watch tomorrow, placed on the boxes tonight.
 

@@ -31,7 +31,9 @@ def load_or_say(path: Path) -> Loaded:
 
 
 def ask(kind: type[T], url: str, method: str = "GET", body: bytes | None = None) -> T:
-    """A typed answer of a running replica; raises ClickException saying what went wrong."""
+    """A typed answer of a running replica; raises ClickException saying what went wrong.
+    `url` may leave out `http://`, as configurations do."""
+    url = url if "://" in url else f"http://{url}"
     status, answer = asyncio.run(_ask(url, method, body))
     try:
         if status != 200:

@@ -33,6 +33,7 @@ _admin = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="oca-cdn", prog_name="steering")
 def main() -> None:
     """Send each player to the nearest healthy appliance that really holds what it asks for.
 
@@ -63,6 +64,9 @@ def serve_command(path: Path) -> None:
     """Run a replica until SIGTERM: it listens, polls the catalogue, and saves snapshots.
 
     Refuses to start, with the reason, on a configuration that does not hold together.
+
+    \b
+    Example:  steering serve --config /etc/steering/steering.toml
     """
     loaded = load_or_say(path)
     log.configure("steering", loaded.config.log_level)
@@ -96,7 +100,13 @@ def check_config(file: Path | None, config: Path | None) -> None:
 def explain(client: str, asset: int | None, title: str | None, admin: str) -> None:
     """Ask a running replica whom it would send CLIENT to, and why not to the others.
 
-    Refuses to guess: exactly one of --asset and --title is needed.
+    Refuses to guess: exactly one of --asset and --title is needed. Reasons: H unhealthy,
+    C does not hold it, L loaded, D draining, R no route.
+
+    \b
+    Examples:
+      steering explain --client 192.0.2.7 --title my-film
+      steering explain --client 2001:db8::7 --asset 42 --admin 10.0.0.3:9481
     """
     if (asset is None) == (title is None):
         raise click.UsageError("give either --asset or --title")
@@ -108,7 +118,11 @@ def explain(client: str, asset: int | None, title: str | None, admin: str) -> No
 @main.command()
 @_admin
 def fleet(admin: str) -> None:
-    """Show what a running replica believes of every appliance."""
+    """Show what a running replica believes of every appliance.
+
+    \b
+    Example:  steering fleet --admin 127.0.0.1:9481
+    """
     state = ask(FleetState, f"{admin}/v1/fleet")
     table = Table("appliance", "site", "state", "health", "admit", "silent", "assets", "routes")
     table.add_column("refused")

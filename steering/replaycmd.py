@@ -31,7 +31,7 @@ def replay(logs: tuple[Path, ...], policy: Path, as_json: bool, examples: int) -
 
     \b
     steering replay /var/lib/steering/decisions.jsonl --policy new.toml
-
+    \f
     Raises ClickException for files that cannot be read.
     """
     try:
