@@ -47,7 +47,7 @@ class Batch:
         ranked = self.snapshot.ranking.of(self._client)
         return BatchAnswer(
             home=ranked[0].site if ranked else "",
-            ttl_s=self._engine.rules.ttl_s,
+            ttl_s=self._engine.ttl_s(self._client, self._at),
             places=tuple(sorted(self._places.values(), key=lambda place: place.rank)),
             assets=tuple(self._found[asset] for asset in self._asked),
             stale=self.snapshot.stale,

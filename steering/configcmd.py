@@ -106,6 +106,9 @@ def tell(found: ConfigChange, dry_run: bool) -> None:
                 f"{site.before_bps / 1e9:g} → {site.after_bps / 1e9:g} Gbit/s",
             )
         out.print(table)
+    if found.networks:
+        said = "would be taken up" if dry_run else "is taken up"
+        out.print(f"Tables of networks that changed, each {said}: {', '.join(found.networks)}")
     if found.restart:
         out.print(f"Only a restart takes up: {', '.join(found.restart)}")
     if found.applied:

@@ -16,6 +16,7 @@ import msgspec
 from steering.change import change, check_loss
 from steering.generations import Generations
 from steering.loading import Loaded, load
+from steering.networks import Networks
 from steering.policy import Policy, as_dict, policy_of
 from wire.codec import encode
 from wire.errors import NotFoundError, OcaError, UnavailableError
@@ -30,6 +31,8 @@ from wire.generations import (
 from wire.knobs import knobs_of
 from wire.log import get
 
+_LIVE = ("policy.", "asn_table", "place_table", "fleet")
+"""Settings that a reload takes up."""
 TakeUp = Callable[[int, Fleet, Policy], Awaitable[None]]
 """(generation, fleet, policy): make them what answers follow."""
 _log = get("config")
@@ -43,6 +46,7 @@ class Configuring:
         self._path, self._loaded, self._store = loaded.path, loaded, store
         self._lock = asyncio.Lock()
         self.take_up: TakeUp | None = None
+        self.networks: Networks | None = None
         source = _source(loaded)
         held = store.current()
         if held is not None and held.source == source and self._go_on(held):
@@ -78,11 +82,17 @@ class Configuring:
         return ConfigState(running=self.running.number, generations=tuple(found))
 
     async def reload(self, *, by: str, dry_run: bool = False, force: bool = False) -> ConfigChange:
-        """Take up the files as they are now; raises WireError naming file and field."""
+        """Take up the files as they are now, tables of networks among them; raises WireError
+        naming file and field: one that is wrong keeps all of them from being taken up."""
         loaded = await asyncio.to_thread(load, self._path)
         policy = loaded.config.policy
         made = self._next(by, loaded.fleet_text, policy, _source(loaded))
-        return await self._change(made, dry_run, force, self._restart(loaded))
+        networks = self.networks
+        fresh = await networks.fresh(loaded.network_files) if networks else {}
+        found = await self._change(made, dry_run, force, self._restart(loaded))
+        if networks and not dry_run:
+            networks.swap(fresh)
+        return msgspec.structs.replace(found, networks=tuple(fresh))
 
     async def publish(
         self, draft: Draft, *, by: str, dry_run: bool = False, force: bool = False
@@ -163,7 +173,7 @@ class Configuring:
         return tuple(
             knob.name
             for knob in knobs_of(loaded.config)
-            if not knob.name.startswith("policy.") and ours.get(knob.name) != knob.value
+            if not knob.name.startswith(_LIVE) and ours.get(knob.name) != knob.value
         )
 
     def _info(self, generation: Generation) -> GenerationInfo:

@@ -14,6 +14,7 @@ CANARY_BEATS = 2
 STEP_S = 1.0
 """How often a share on its way is applied anew."""
 _MOMENT_S_MIN = 1e-3
+_CHANCES = 2**20  # this many steps of it are enough for a TTL
 
 
 @dataclass(slots=True)
@@ -60,3 +61,9 @@ class Easing:
         self.share = min(canary, self.toward)
         self.since_s, self.rate_per_s = now_s + canary_s, 1.0 / max(grow_s, _MOMENT_S_MIN)
         self.growing = True
+
+
+def jittered(ttl_s: int, share: float, chance: int) -> int:
+    """A TTL (s) shortened by up to `share` of itself, so that a crowd that came at once does not
+    ask again at once; whole seconds, at least 1. Never longer: who drops an asset waits `ttl_s`."""
+    return max(1, round(ttl_s * (1 - share * (chance % _CHANCES) / _CHANCES)))

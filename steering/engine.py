@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from steering.address import Client
 from steering.decide import Decision, Question, decide, explanation
+from steering.ease import jittered
 from steering.policy import Policy
 from steering.titles import TitleTable, empty
 from steering.tokens import TokenMint
@@ -40,6 +41,11 @@ class Engine:
     def rules(self) -> Policy:
         """The policy that answers follow now."""
         return self.view.policy
+
+    def ttl_s(self, client: Client, at: Moment) -> int:
+        """How long this answer is good for, in whole seconds; each one's is a little different."""
+        rules = self.view.policy
+        return jittered(rules.ttl_s, rules.ttl_jitter, hash((client.value, at.now_s)))
 
     def set_titles(self, titles: TitleTable) -> None:
         """Swap the catalogue's index, all at once."""
@@ -73,7 +79,7 @@ class Engine:
         answer = SteerAnswer(
             title=title.id,
             home=decision.home,
-            ttl_s=self.rules.ttl_s,
+            ttl_s=self.ttl_s(client, at),
             places=decision.places,
             assets=tuple(
                 AssetUrls(

@@ -48,7 +48,7 @@ class HotAnswers:
                 body = encode(answer)
             else:
                 decision, token = self._engine.choose(client, found, assets, at)
-                body = self._body(decision, found, asset, token)
+                body = self._body(decision, found, asset, token, self._engine.ttl_s(client, at))
         except OcaError:
             return None
         self._api.decided("steer", decision, begun_s)
@@ -66,7 +66,7 @@ class HotAnswers:
         )
         return head.encode() + body
 
-    def _body(self, decision: Decision, title: Title, asset: int, token: str) -> bytes:
+    def _body(self, decision: Decision, title: Title, asset: int, token: str, ttl_s: int) -> bytes:
         """What `encode(SteerAnswer)` gives for one asset, without making the objects. Ids, names
         and tokens have no letter that JSON would write differently; base URLs may."""
         name = next((item.name for item in title.assets if item.id == asset), "")
@@ -82,7 +82,7 @@ class HotAnswers:
         )
         return (
             f'{{"version":1,"title":"{title.id}","home":"{decision.home}",'
-            f'"ttl_s":{self._engine.rules.ttl_s},"places":[{places}],'
+            f'"ttl_s":{ttl_s},"places":[{places}],'
             f'"assets":[{{"asset":{asset},"name":"{name}","urls":{{{urls}}}}}],'
             f'"stale":{"true" if decision.stale else "false"}}}'
         ).encode()

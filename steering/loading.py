@@ -30,6 +30,13 @@ class Loaded:
     proxies: tuple[Network, ...]
     state: Path
 
+    @property
+    def network_files(self) -> dict[str, Path | None]:
+        """The operator's tables of networks, by kind."""
+        config, folder = self.config, self.path.parent
+        named = {"asn": config.asn_table, "place": config.place_table}
+        return {kind: folder / name if name else None for kind, name in named.items()}
+
 
 def load(path: Path) -> Loaded:
     """Read a configuration and what it names; raises WireError naming file and field."""

@@ -11,7 +11,11 @@ import gzip
 import io
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import msgspec
 
 from steering.places import (
     NetworkTable,
@@ -31,38 +35,100 @@ _LOADED = {"asn": asn_table_of, "place": place_table_of}
 _log = get("networks")
 
 
-async def read_networks(asn_file: Path | None, place_file: Path | None) -> Tables:
-    """Both tables, where there are any. One that cannot be read is left out, and said so: a
-    decision does without."""
-    asn = await _read("asn", asn_file)
-    return Tables(asn, await _read("place", place_file))
+class Networks:
+    """The tables of a running replica. A file is read when it is new or another than it was."""
+
+    def __init__(self, take_up: Callable[[Tables], None]) -> None:
+        """`take_up` makes both tables what decisions follow, all at once."""
+        self._take_up = take_up
+        self._held: dict[str, Read] = {}
+
+    async def begin(self, files: Files) -> None:
+        """What a start reads, behind the first answers. A table that cannot be read is left out,
+        and said so: a decision does without."""
+        for kind, file in files.items():
+            try:
+                self.swap(await self.fresh({kind: file}))
+            except WireError as exc:
+                _log.error("a table of networks is not used", why=str(exc))
+
+    async def fresh(self, files: Files) -> Fresh:
+        """Read those that are not what is held; nothing is changed. Raises WireError naming file
+        and row."""
+        found = {}
+        for kind, file in files.items():
+            stamp = _stamp(file)
+            if stamp != self._held.get(kind, _NOTHING).stamp:
+                found[kind] = Read(stamp, None if file is None else await _read(kind, file))
+        return found
+
+    def swap(self, fresh: Fresh) -> None:
+        """What was read is what decisions follow from now on."""
+        if fresh:
+            self._held |= fresh
+            tables = {kind: read.table for kind, read in self._held.items()}
+            self._take_up(Tables(tables.get("asn"), tables.get("place")))
 
 
-async def _read(kind: str, file: Path | None) -> NetworkTable | None:
+Files = Mapping[str, Path | None]
+"""Kind of table (`asn`, `place`) → its file; None: there is none."""
+
+
+class Read(NamedTuple):
+    """A table as read, and what told that state of its file."""
+
+    stamp: tuple[object, ...]
+    table: NetworkTable | None
+
+
+Fresh = Mapping[str, Read]
+_NOTHING = Read((), None)
+
+
+def _stamp(file: Path | None) -> tuple[object, ...]:
+    """What tells one state of a file from another; the same as _NOTHING's for no file."""
     if file is None:
-        return None
+        return ()
+    try:
+        found = file.stat()
+    except OSError as exc:
+        raise WireError(str(file), "", f"it cannot be read: {exc.strerror}") from exc
+    return str(file), found.st_ino, found.st_size, found.st_mtime_ns
+
+
+async def _read(kind: str, file: Path) -> NetworkTable:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "steering.networks", kind, str(file),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
         made, why = await asyncio.wait_for(process.communicate(), READ_S_MAX)
-    except TimeoutError:
-        made, why = b"", b"it takes too long to read"
+    except TimeoutError as exc:
+        raise WireError(str(file), "", "it takes too long to read") from exc
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if process.returncode:
-        _log.error("a table of networks is not used", file=str(file), why=why.decode().strip())
-        return None
+        raise _fault(file, why)
     table = _LOADED[kind](made)
     _log.info("a table of networks is used", file=str(file), networks=len(table))
     return table
 
 
+def _fault(file: Path, why: bytes) -> WireError:
+    """What the process said on stderr, its last line in JSON."""
+    try:
+        what, where, detail, hint = msgspec.json.decode(
+            why.rpartition(b"\n")[2], type=tuple[str, str, str, str]
+        )
+    except msgspec.DecodeError:
+        return WireError(str(file), "", "the process that reads it died")
+    return WireError(what, where, detail, hint=hint)
+
+
 def main() -> None:
-    """Read one table; says on stderr what is wrong, with exit code 1."""
+    """Read one table; says on stderr (JSON) what is wrong, with exit code 1."""
     os.nice(NICENESS)
     kind, path = sys.argv[1:]
     try:
@@ -71,10 +137,16 @@ def main() -> None:
         with io.TextIOWrapper(raw, encoding="utf-8", newline="") as lines:
             made = _READ[kind](lines, path).to_bytes()
     except WireError as exc:
-        sys.exit(str(exc))
+        _give_up(exc)
     except (OSError, EOFError, ValueError) as exc:
-        sys.exit(f"{path}: cannot be read: {exc}")
+        _give_up(WireError(path, "", f"it cannot be read: {exc}"))
     sys.stdout.buffer.write(made)
+
+
+def _give_up(exc: WireError) -> NoReturn:
+    said = (exc.what, exc.where, exc.detail, exc.hint)
+    sys.stderr.buffer.write(msgspec.json.encode(said))
+    sys.exit(1)
 
 
 if __name__ == "__main__":

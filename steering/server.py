@@ -28,7 +28,7 @@ from steering.lane import Front
 from steering.limiter import Limiter
 from steering.loading import Loaded
 from steering.metrics import Metrics
-from steering.networks import read_networks
+from steering.networks import Networks
 from steering.openapi import PATH as OPENAPI_PATH
 from steering.playing import Playing
 from steering.policy import Policy
@@ -66,6 +66,8 @@ class Replica:
         self.configuring.take_up = self._take_up
         self.view = View(self.configuring.fleet, silence, self.configuring.policy)
         self.view.generation = self.configuring.running.number
+        self.networks = Networks(self.view.set_networks)
+        self.configuring.networks = self.networks
         self._keys = dict(self.view.fleet.public_keys())
         tokens = TokenMint(
             loaded.key,
@@ -141,10 +143,7 @@ class Replica:
         await asyncio.to_thread(keep, fleet_text, running.fleet, self._loaded.state)
         if self.table_is_old:
             await self.tables.refresh(time.monotonic())
-        config, folder = self._loaded.config, self._loaded.path.parent
-        files = [folder / name if name else None for name in (config.asn_table, config.place_table)]
-        if any(files):
-            self.view.set_networks(await read_networks(*files))
+        await self.networks.begin(self._loaded.network_files)
 
     def front(self) -> Front:
         """What stands before the public listener's application."""
@@ -179,7 +178,8 @@ class Replica:
             return
         if found.restart:
             _log.warning("changed settings that only a restart takes up", names=found.restart)
-        _log.info("reloaded", generation=found.generation, changed=found.applied)
+        _log.info("reloaded", generation=found.generation, changed=found.applied,
+                  networks=found.networks)  # fmt: skip
 
     def _api(self, *, may_name_client: bool) -> Api:
         return Api(

@@ -71,7 +71,8 @@ class SiteCapacity(msgspec.Struct, frozen=True, kw_only=True):
 
 class ConfigChange(msgspec.Struct, frozen=True, kw_only=True):
     """What a change does, or would do (`applied` false). `generation` is what runs afterwards;
-    `restart` names changed settings that only a restart takes up."""
+    `restart` names changed settings that only a restart takes up, `networks` the tables of
+    networks (`asn`, `place`) whose files changed."""
 
     generation: Count
     applied: bool
@@ -80,6 +81,7 @@ class ConfigChange(msgspec.Struct, frozen=True, kw_only=True):
     sites: tuple[BoxChange, ...] = ()
     capacity: tuple[SiteCapacity, ...] = ()
     restart: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:

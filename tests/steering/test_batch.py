@@ -39,7 +39,7 @@ async def test_each_asset_of_a_batch_has_its_own_answer(tmp_path: Path) -> None:
     async with running(tmp_path) as replica:
         await full_fleet(replica)
         status, found = await post(replica, json.dumps({"assets": [9, 2, 77, 5, 2, 1]}).encode())
-        assert status == 200 and found["home"] == "isp-a" and found["ttl_s"] == 7
+        assert status == 200 and found["home"] == "isp-a" and found["ttl_s"] in (6, 7)
         assets = {asset["asset"]: asset for asset in found["assets"]}
         assert [asset["asset"] for asset in found["assets"]] == [9, 2, 77, 5, 1]
         assert assets[77]["reason"] == "unknown" and "path" not in assets[77]

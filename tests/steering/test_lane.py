@@ -58,13 +58,25 @@ async def test_lane_and_aiohttp_give_the_same_answer(replica: Replica) -> None:
     status, fields, body = await client.answer()
     client.writer.write(SLOW)
     slow_status, slow_fields, slow_body = await client.answer()
-    assert status == slow_status == 200 and json.loads(body) == json.loads(slow_body)
+    assert status == slow_status == 200
+    assert json.loads(body) | {"ttl_s": 0} == json.loads(slow_body) | {"ttl_s": 0}
     slow_fields.pop("Server")
     differing = {"Date", "Content-Length"}
     assert {k: v for k, v in fields.items() if k not in differing} == {
         k: v for k, v in slow_fields.items() if k not in differing
     }
     assert fields.keys() == slow_fields.keys()
+
+
+@pytest.mark.parametrize("asked", [STEER, SLOW, STEER.replace(b"asset=1", b"title=film")])
+async def test_no_two_clients_are_told_to_come_back_together(
+    replica: Replica, asked: bytes
+) -> None:
+    """TTLs differ, whoever answers, and none is longer than the policy's (7 s)."""
+    client = await connect(replica)
+    client.writer.write(asked * 40)
+    told = [json.loads((await client.answer())[2])["ttl_s"] for _ in range(40)]
+    assert set(told) == {6, 7}
 
 
 async def test_pipelined_requests_are_answered_in_order_whoever_answers(replica: Replica) -> None:

@@ -12,12 +12,14 @@ from steering.address import parse_client
 from steering.choose import Box, seed_of
 from steering.decide import Question, Ranking, Snapshot, decide
 from steering.locate import Announced, RouteTable, Source
-from steering.networks import read_networks
+from steering.networks import Networks
 from steering.packed import Packed, pack
 from steering.places import Tables, asn_table, asn_table_of, place_table, place_table_of
-from steering.rank import Around, By, rank_sites
+from steering.rank import NOWHERE, Around, By, rank_sites
 from steering.silence import Silence
 from steering.view import View
+from tests.steering.replica import running
+from tests.steering.test_generations import steering
 from tests.steering.test_view import fleet
 from wire.errors import WireError
 from wire.fleet import Site
@@ -131,17 +133,63 @@ def test_packed_routes_come_back_from_a_file_and_say_what_was_withdrawn() -> Non
         Packed.from_buffer(packed.to_bytes()[:70])
 
 
-async def test_a_running_replica_reads_its_tables_in_another_process(tmp_path: Path) -> None:
-    """Packed or not; one with a fault is left out, and decisions do without it."""
+async def test_tables_are_read_in_another_process_and_only_when_they_changed(
+    tmp_path: Path,
+) -> None:
+    """Packed or not; at a start one with a fault is left out, and decisions do without it."""
     asns, places = tmp_path / "asns.csv.gz", tmp_path / "places.csv"
     asns.write_bytes(gzip.compress(ASNS.encode()))
     places.write_text(PLACES)
     view = View(fleet(), Silence(10.0, 3))
     before = view.snapshot(0.0)
-    view.set_networks(await read_networks(asns, places))
-    assert view.snapshot(0.0).ranking is not before.ranking
-    found = await read_networks(asns, places)
-    assert found.around(found.numbers(parse_client("10.9.0.1"))).asn == 64500
-    places.write_text("10.0.0.0/8,91,0\n")
-    found = await read_networks(tmp_path / "none.csv", places)
-    assert not found
+    files: dict[str, Path | None] = {"asn": asns, "place": places}
+    networks = Networks(view.set_networks)
+    await networks.begin(files)
+    ranking = view.snapshot(0.0).ranking
+    assert ranking is not before.ranking
+    found = ranking.around(parse_client("10.9.0.1"))
+    assert found.asn == 64500 and found.place == pytest.approx((43.3, 5.4))
+    assert await networks.fresh(files) == {}
+    places.write_text("10.0.0.0/8,1,2\n10.0.0.0/9,91,0\n")
+    with pytest.raises(WireError, match=r"places.csv: row 2: .*out of bounds"):
+        await networks.fresh(files)
+    other = Networks(view.set_networks)
+    await other.begin(files)
+    assert view.snapshot(0.0).ranking.around(parse_client("10.9.0.1")) == Around(64500, None)
+    other.swap(await other.fresh({"asn": None}))
+    assert view.snapshot(0.0).ranking.around(parse_client("10.9.0.1")) == NOWHERE
+
+
+async def test_a_running_replica_takes_up_other_tables_and_keeps_the_old_of_wrong_ones(
+    tmp_path: Path,
+) -> None:
+    """Without a restart: an AS of the operator's list gets its site; a row that cannot be is named
+    to whoever reloads, with nothing else of the files taken up either."""
+    table = tmp_path / "asn.csv"
+    table.write_text("127.99.0.0/16,64511\n")
+    async with running(tmp_path, asn_table="asn.csv") as replica:
+        fleet_file = tmp_path / "fleet.toml"
+        text = fleet_file.read_text()
+        fleet_file.write_text(text.replace('id = "isp-b"', 'id = "isp-b"\nasns = [64511]', 1))
+        code, told = await steering("config", "reload", "--admin", replica.admin)
+        assert code == 0 and "Generation 2 runs." in told, told
+        asked = "/v1/explain?asset=2&client=127.98.0.1"
+
+        async def sites() -> list[str]:
+            status, found = await replica.get(asked, admin=True)
+            assert status == 200, found
+            return [site["site"] for site in found["sites"]]
+
+        assert "isp-b" not in await sites()
+        table.write_text("127.98.0.0/16,64511\n")
+        _, told = await steering("config", "reload", "--dry-run", "--admin", replica.admin)
+        assert "would be taken up: asn" in told and "isp-b" not in await sites()
+        code, told = await steering("config", "reload", "--admin", replica.admin)
+        assert code == 0 and "is taken up: asn" in told and "isp-b" in await sites(), told
+        table.write_text("127.97.0.0/16,64511\n127.96.0.0/16,none\n")
+        replica.config.write_text(replica.config.read_text().replace("ttl_s = 7", "ttl_s = 70"))
+        code, told = await steering("config", "reload", "--admin", replica.admin)
+        assert code == 1 and "asn.csv" in told and "row 2" in told, told
+        assert "isp-b" in await sites()
+        _, found = await replica.get(asked, admin=True)
+        assert found["ttl_s"] == 7

@@ -107,6 +107,7 @@ def test_a_part_of_the_real_table_agrees_with_py_radix() -> None:
 
 @real
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_the_whole_table_agrees_with_py_radix_on_a_million_addresses() -> None:
     """Every prefix there is."""
     agree(every=1, addresses=1_000_000)

@@ -41,7 +41,7 @@ async def test_client_is_sent_to_its_own_isp_then_the_exchange_then_the_origin(
         assert {"a1", "a2"} == set(order[:2]) and order[2] in ("x1", "x2")
         assert order[3:] == ["origin"]
         assert [place["rank"] for place in answer["places"]] == [0, 0, 1, 2]
-        assert answer["home"] == "isp-a" and answer["ttl_s"] == 7 and not answer["stale"]
+        assert answer["home"] == "isp-a" and answer["ttl_s"] in (6, 7) and not answer["stale"]
         urls = answer["assets"][0]["urls"]
         assert list(urls) == order
         best = urls[order[0]]
