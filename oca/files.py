@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Set
@@ -17,6 +18,7 @@ from functools import partial
 
 import msgspec
 
+from oca.http.dates import past
 from oca.http.media import folder_cache_control, media_type
 from oca.http.respond import Facts, facts_of, part_tail, whole_tail
 from oca.opening import Cold, Landing, Opener, in_page_cache, read_whole, unavailable
@@ -269,13 +271,9 @@ class FolderFiles(Shelf):
             return None
         fd, st = found
         etag = b'"%x-%x"' % (st.st_mtime_ns, st.st_size)
+        modified_s = past(int(st.st_mtime), time.time())
         facts = facts_of(
-            st.st_size,
-            etag,
-            max(0, int(st.st_mtime)),
-            media_type(label),
-            folder_cache_control(label),
-            "oca",
+            st.st_size, etag, modified_s, media_type(label), folder_cache_control(label), "oca"
         )
         return _entry(facts, fd, _identity(st), wait=wait)
 
@@ -374,6 +372,8 @@ class StoreFiles(Shelf):
         for root in self._store.roots(asset):
             entry = self._read_asset(f"{root}/{SHELF}/{asset}/{ENTRY}", wait=wait)
             if entry is not None and entry.id == asset:
+                modified_s = past(entry.modified_s, time.time())
+                entry = msgspec.structs.replace(entry, modified_s=modified_s)
                 return Sheet(entry, self._server)
             if entry is not None:
                 _log.error("catalogue entry of another asset", asset=asset, says=entry.id)

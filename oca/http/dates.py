@@ -29,6 +29,12 @@ def http_date(at_s: float) -> bytes:
     return f"{_DAYS[t.weekday()]}, {t:%d} {_MONTHS[t.month - 1]} {t:%Y %H:%M:%S} GMT".encode()
 
 
+def past(modified_s: int, now_s: float) -> int:
+    """Clocks may be wrong: when a file was changed, but never after `now_s`, and no date that
+    cannot be written (RFC 9110 §8.8.2.1: Last-Modified is not later than Date)."""
+    return max(0, min(modified_s, int(now_s)))
+
+
 def parse_date(raw: bytes, now_s: float) -> int | None:
     """Unix seconds of an HTTP-date in any of the three forms; None when it is not one.
 

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,17 @@ def test_a_replaced_file_is_noticed_within_two_seconds(oca: Oca, folder: Path) -
     assert oca.get("/film/live.m3u8").fields["etag"] != first.fields["etag"]
     path.unlink()
     wait_until(lambda: oca.get("/film/live.m3u8").status == 404, "the removal", 2.5)
+
+
+def test_no_file_was_changed_after_its_answer(oca: Oca, folder: Path) -> None:
+    """A clock that was wrong: Last-Modified is not later than Date, and the file is served."""
+    path = folder / "film" / "future.mp4"
+    path.write_bytes(b"x")
+    far_s = time.time() + 1e9
+    os.utime(path, (far_s, far_s))
+    fields = oca.get("/film/future.mp4").fields
+    changed, now = (parsedate_to_datetime(fields[name]) for name in ("last-modified", "date"))
+    assert changed <= now
 
 
 def test_a_file_cut_while_it_is_sent_ends_the_connection_short(oca: Oca, folder: Path) -> None:
