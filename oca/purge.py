@@ -31,7 +31,7 @@ def run_dir_of(config_file: str | None, store: str | None) -> Path:
         return Path(read(Path(config_file).read_bytes(), config_file).run)
     if store is None:
         raise WireError("purge", "", "say --config FILE or --store DIR")
-    from oca.through.fetcher import RUN_FILE
+    from oca.through.messages import RUN_FILE
     from oca.through.setup import FOLDER
 
     try:

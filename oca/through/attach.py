@@ -11,8 +11,8 @@ from pathlib import Path
 from oca.poller import Loop
 from oca.service import Service
 from oca.through.channel import Channel
-from oca.through.fetcher import DOOR
 from oca.through.knobs import Through
+from oca.through.messages import DOOR
 from oca.through.missing import Missing
 from oca.through.redirect import Redirect
 from oca.through.shelf import ChunkShelf

@@ -19,14 +19,22 @@ from oca.through.hub import Hub
 from oca.through.knobs import Through
 from oca.through.links import Door, Link
 from oca.through.lookup import Lookups
-from oca.through.messages import Ask, FromWorker, Hits, Leave, Lost, Purge, Purged, Want
+from oca.through.messages import (
+    DOOR,
+    RUN_FILE,
+    Ask,
+    FromWorker,
+    Hits,
+    Leave,
+    Lost,
+    Purge,
+    Purged,
+    Want,
+)
 from oca.through.region import Region
 from oca.through.upstream import Upstream, new_session
 from wire.log import get
 
-DOOR = "through.sock"
-RUN_FILE = "run"
-"""In the region's folder: where the door is, for whoever knows the store alone."""
 FREE_SHARE = 0.95
 """Of what is free on the disk, the region takes no more than this share."""
 

@@ -11,6 +11,11 @@ import msgspec
 
 from oca.through.chunks import chunk_at
 
+DOOR = "through.sock"
+"""The fetcher's socket, in the run folder."""
+RUN_FILE = "run"
+"""In the region's folder: where the run folder is, for whoever knows the store alone."""
+
 MESSAGE_BYTES_MAX = 60_000
 """Below what a Unix datagram may have with the usual buffers (net.core.wmem_default, 212,992)."""
 

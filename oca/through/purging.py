@@ -12,8 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from oca.through.fetcher import DOOR
-from oca.through.messages import BATCH_MAX, Purge, Purged, heard_by_worker, pack
+from oca.through.messages import BATCH_MAX, DOOR, Purge, Purged, heard_by_worker, pack
 from wire.errors import UnavailableError
 
 ANSWER_S = 5.0
