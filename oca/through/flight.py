@@ -145,7 +145,7 @@ class Flight:
             await self._wanted()
             piece = memoryview(await response.piece())
             if not piece:
-                await self._on_end(response, end)
+                await self._on_end(end)
                 return
             if self._ignore:
                 skipped = min(self._ignore, len(piece))
@@ -155,9 +155,10 @@ class Flight:
                 await self._wanted()
                 piece = await self._put(piece)
 
-    async def _on_end(self, response: Response, end: int | None) -> None:
-        """The body is over: as it should be only where the length was not known."""
-        if end is not None or not response.is_framed:
+    async def _on_end(self, end: int | None) -> None:
+        """The body is over: as it should be only where the length was not known. One that the end
+        of a connection ends is whole as far as anybody can tell (RFC 9112 §8), and never kept."""
+        if end is not None:
             raise UpstreamError(502, "cut short")
         if self._part is None:
             self._begin()

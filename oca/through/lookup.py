@@ -19,6 +19,7 @@ from oca.through.freshness import Freshness, freshness_of, is_explicit
 from oca.through.hub import Hub, meta_of
 from oca.through.links import Link
 from oca.through.messages import Ask, Failed, Found, View, first_window
+from oca.through.renewal import contradicts, merged, renewed
 from oca.through.upstream import Response, UpstreamError
 from oca.through.validators import Validators
 from oca.through.verdict import (
@@ -71,7 +72,7 @@ class Lookups:
     def _answer_known(self, known: Known, link: Link, ask: Ask, now_s: float) -> bool:
         short, version = known.short, known.version
         if short is not None and now_s < short.until_s:
-            link.send(Found(ask.id, short.view))
+            link.send(Found(ask.id, short.view(now_s)))
             return True
         if version is None:
             return False
@@ -136,10 +137,14 @@ class Lookups:
         if isinstance(verdict, Passing):
             return self._on_passing(known, ask, asked, response, asked_s, verdict.why)
         if isinstance(verdict, Unchanged) and known.version is not None:
+            if contradicts(known.version.validators.etag, response.headers):
+                self._hub.end(known.version, "the upstream confirms another version")
+                self._ask_anew(known)
+                return False
             self._renew(known.version, response, asked_s)
             self._found(known, known.version, "stale", 304, now_s)
         elif isinstance(verdict, Small):
-            await self._on_small(known, response, verdict, asked_s)
+            await self._on_small(known, asked, response, verdict, asked_s)
         elif isinstance(verdict, Beyond):
             for waiting in self._waiting.pop(known.key, []):
                 waiting.link.send(Failed(waiting.ask.id, 416, "beyond the end", verdict.size))
@@ -197,19 +202,22 @@ class Lookups:
         self._hub.fly(flight)
 
     def _renew(self, version: Version, response: Response, asked_s: float) -> None:
-        """It was confirmed: fresh again, with what the answer says anew (RFC 9111 §3.2, §4.3.4)."""
-        headers = {name: value for name, value in response.headers.items() if name in _RENEWED}
-        if not is_explicit(headers):
-            headers = {**_headers_of(version), **headers}
-        version.freshness = freshness_of(headers, asked_s, response.came_s)
+        """It was confirmed: fresh again, with what the answer says anew."""
+        version.lines = merged(version.lines, lines_of(response.raw_headers, response.headers))
+        version.freshness = renewed(version.lines, response.headers, asked_s, response.came_s)
         version.date = response.headers.get("date", version.date)
         if version.persisted:
             self._hub.rewrite(meta_of(version))
 
+    def _ask_anew(self, known: Known) -> None:
+        """All who wait are answered as if they had asked just now."""
+        for w in self._waiting.pop(known.key, []):
+            asyncio.get_running_loop().call_soon(self.ask, w.link, w.ask)
+
     # --- answers that are no objects, or nobody else's -------------------------------------------
 
     async def _on_small(
-        self, known: Known, response: Response, small: Small, asked_s: float
+        self, known: Known, asked: Asked, response: Response, small: Small, asked_s: float
     ) -> None:
         now_s, status = response.came_s, response.status
         version = known.version
@@ -218,17 +226,32 @@ class Lookups:
             return
         if status in _NOT_FOUND and version is not None:
             self._hub.end(version, f"upstream says {status}")
-        view = await _small_view(response, known.key)
-        fresh = freshness_of(response.headers, asked_s, now_s)
-        life_s = fresh.fresh_for_s(now_s) if is_explicit(response.headers) else 0.0
-        if not is_explicit(response.headers) and small.kept:
-            life_s = self._hub.knobs.negative_s
-        if status >= 500:
-            life_s = min(self._hub.knobs.failed_s, life_s or self._hub.knobs.failed_s)
-        self._hub.book.set_short(known, Short(view, now_s + life_s) if life_s > 0 else None)
+        view = await _small_view(response, known.key, head=asked.head)
+        life_s = self._life(response, small, asked_s)
+        if not asked.head:  # it has no body that a GET could be answered with
+            short = Short(view, now_s, now_s + life_s) if life_s > 0 else None
+            self._hub.book.set_short(known, short)
         for i, w in enumerate(self._waiting.pop(known.key, [])):
-            found = Found(w.ask.id, view, "uri-miss", status, collapsed=i > 0, stored=life_s > 0)
-            w.link.send(found)
+            if asked.head and not w.ask.head:
+                asyncio.get_running_loop().call_soon(self.ask, w.link, w.ask)
+            elif i and not small.shared:
+                self._hub.start(asyncio.create_task(self._pass(w)))
+            else:
+                stored = life_s > 0 and not asked.head
+                w.link.send(Found(w.ask.id, view, "uri-miss", status, i > 0, stored))
+
+    def _life(self, response: Response, small: Small, asked_s: float) -> float:
+        """For how many seconds a short answer is remembered."""
+        if not small.kept:
+            return 0.0
+        life_s = self._hub.knobs.negative_s
+        if is_explicit(response.headers):
+            fresh = freshness_of(response.headers, asked_s, response.came_s)
+            life_s = fresh.fresh_for_s(response.came_s)
+        if response.status >= 500:
+            failed_s = self._hub.knobs.failed_s
+            return min(failed_s, life_s if life_s > 0 else failed_s)
+        return life_s
 
     def _found_stale(self, known: Known, version: Version, status: int) -> None:
         self._found(known, version, "stale", status, time.time())
@@ -304,9 +327,6 @@ class Lookups:
         return flies
 
 
-_RENEWED = frozenset({"cache-control", "expires", "age", "date", "last-modified"})
-
-
 def question(version: Version | None, ask: Ask) -> tuple[Asked, dict[str, str]]:
     """What to ask the upstream for, and its header fields.
 
@@ -345,6 +365,7 @@ def alone_from(key: str, response: Response) -> Version:
     """An answer for one client alone; a part of an object is then all that there is."""
     text = response.headers.get("content-length", "")
     known = text.isascii() and text.isdigit() and "transfer-encoding" not in response.headers
+    age_s = freshness_of(response.headers, response.came_s, response.came_s).age_s
     lines = lines_of(response.raw_headers, response.headers)
     if response.status in (206, 416) and "content-range" in response.headers:
         value = response.headers["content-range"].encode("latin-1", "replace")
@@ -353,7 +374,7 @@ def alone_from(key: str, response: Response) -> Version:
         new_version(),
         key,
         Validators(int(text[:18]) if known else -1),
-        Freshness(response.came_s, 0.0, 0.0, strict=True),
+        Freshness(response.came_s, age_s, 0.0, strict=True),
         media_type=response.headers.get("content-type", ""),
         lines=lines,
         date=response.headers.get("date", ""),
@@ -362,22 +383,13 @@ def alone_from(key: str, response: Response) -> Version:
     )
 
 
-async def _small_view(response: Response, key: str) -> View:
-    """A short answer with its body; one that is longer than it should be is left without."""
+async def _small_view(response: Response, key: str, *, head: bool) -> View:
+    """A short answer with its body, which that to a HEAD lacks; raises UpstreamError when it is
+    longer than it should be."""
     body = b""
     while piece := await response.piece():
         body += piece
         if len(body) > SMALL_BYTES_MAX:
             raise UpstreamError(502, "too long for what it is")
-    version = alone_from(key, response)
-    return msgspec.structs.replace(version.view(response.came_s), size=len(body), body=body)
-
-
-def _headers_of(version: Version) -> dict[str, str]:
-    """What the version's own head said of its freshness."""
-    found: dict[str, str] = {}
-    for line in version.lines.decode("latin-1").split("\r\n"):
-        name, _, value = line.partition(": ")
-        if name.lower() in _RENEWED:
-            found[name.lower()] = value
-    return found
+    view = alone_from(key, response).view(response.came_s)
+    return msgspec.structs.replace(view, size=view.size if head else len(body), body=body)

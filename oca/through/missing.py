@@ -112,7 +112,7 @@ class Missing:
         age_s = view.age_s + request.tick_s - seen.came_s
         ttl_s = max(0.0, seen.until_s - request.tick_s)
         extra = cache_status(self._name, told, ttl_s)
-        if not view.alone:
+        if not view.alone or view.body is not None or age_s >= 1:  # a cache before us said so
             extra = b"Age: %d\r\n%b" % (max(0, int(age_s)), extra)
         if request.cookie:
             view = with_cookie(view, request.cookie)

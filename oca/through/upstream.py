@@ -62,7 +62,6 @@ class Response:
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in raw.raw_headers
         ]
         self.headers = joined(self.raw_headers)
-        self.is_framed = "content-length" in self.headers or "transfer-encoding" in self.headers
         self.came_s = time.time()
 
     async def piece(self) -> bytes:

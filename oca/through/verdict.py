@@ -72,9 +72,11 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """An answer that is no object: an error, a redirect, nothing. `kept` if others may have it."""
+    """An answer that is no object: an error, a redirect, nothing. `shared` if others who wait may
+    have it, `kept` if those who come later may."""
 
     kept: bool
+    shared: bool
     length: int | None
 
 
@@ -137,8 +139,10 @@ def judge(status: int, headers: Headers, asked: Asked, now_s: float) -> Verdict:
     length = _length(headers)
     if length is not None and length > SMALL_BYTES_MAX:
         return Passing("not an object")
-    kept = not why_not_stored(headers) and (is_explicit(headers) or status in _CACHED_BY_DEFAULT)
-    return Small(kept, length)
+    why = why_not_stored(headers)
+    by_default = status in _CACHED_BY_DEFAULT or status >= 500  # those are kept for a moment only
+    shared = not why or (status >= 500 and why not in ("private", "set-cookie"))
+    return Small(not why and (is_explicit(headers) or by_default), shared, length)
 
 
 def _whole(headers: Headers, asked: Asked, now_s: float) -> Verdict:

@@ -160,18 +160,25 @@ class Version:
 
 
 class Short:
-    """A remembered answer that is no object, until `until_s` (Unix time)."""
+    """A remembered answer that is no object, from `at_s` until `until_s` (Unix time)."""
 
-    __slots__ = ("until_s", "view")
+    __slots__ = ("_at_s", "_view", "until_s")
 
-    def __init__(self, view: View, until_s: float) -> None:
-        """`view` has the whole body."""
-        self.view, self.until_s = view, until_s
+    def __init__(self, view: View, at_s: float, until_s: float) -> None:
+        """`view` is as it came, with the whole body."""
+        self._view, self._at_s, self.until_s = view, at_s, until_s
+
+    def view(self, now_s: float) -> View:
+        """As workers need it at Unix time `now_s`."""
+        age_s = self._view.age_s + max(0.0, now_s - self._at_s)
+        return msgspec.structs.replace(
+            self._view, age_s=age_s, fresh_for_s=max(0.0, self.until_s - now_s)
+        )
 
     @property
     def bytes(self) -> int:
         """What it takes in memory, about."""
-        return len(self.view.body or b"") + len(self.view.lines)
+        return len(self._view.body or b"") + len(self._view.lines)
 
 
 class Known:
