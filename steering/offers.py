@@ -17,7 +17,7 @@ from steering import dash, hls
 from steering.address import Client
 from steering.asked import Asked
 from steering.choose import Box
-from steering.decide import Decision, Question, decide
+from steering.decide import Decision, Question, Snapshot, decide
 from steering.engine import Engine, Moment
 from steering.order import Listing, clones, has_port, nearest, priorities, stay
 from steering.pathways import Pathway
@@ -64,16 +64,18 @@ class Offers:
         if standing is Standing.EXPIRED:
             raise SessionOverError("this viewing's URLs have expired: load the manifest again")
         snapshot = self._engine.view.snapshot(at.now_s)
-        among = decide(self._among(client, title, asked), snapshot, whole=True)
+        found = self._judged(client, title, asked, snapshot)
+        among = found[0]
         if session is None:
             session = self._begun(title, among.home, asked.listed, None, at, chance)
         listing = Listing(asked.listed, session.base)
-        boxes = [*among.chosen]
-        rank = {place.pathway: place.rank for place in among.places}
-        if self._clonable(session, title):
-            fresh = decide(self.question(client, title), snapshot)
-            rank |= {place.pathway: place.rank for place in fresh.places}
-            boxes = nearest(among, fresh, listing, lambda box: _may_clone(box, title, asked))
+        clonable = self._clonable(session, title)
+        if clonable:
+            found.append(decide(self.question(client, title), snapshot))
+        rank = {place.pathway: place.rank for one in found for place in one.places}
+        boxes = nearest(
+            found, listing, rank, lambda box: clonable and _may_clone(box, title, asked)
+        )
         if session.home == among.home:
             boxes = stay(boxes, asked.current, lambda name: rank[name])
         made = clones(boxes, listing, with_port=asked.drops_ports is False)
@@ -124,19 +126,30 @@ class Offers:
             by_asset=False,
         )
 
-    def _among(self, client: Client, title: Title, asked: Asked) -> Question:
-        """As `question`, of the boxes that the player has already, and as many as it has."""
-        known = frozenset((*asked.listed, *([asked.current] if asked.current else [])))
+    def _among(self, client: Client, title: Title, only: frozenset[str]) -> Question:
+        """As `question`, of some boxes alone, and as many of them as may serve."""
         whole = self.question(client, title)
         return Question(
             client=whole.client,
             title=whole.title,
             assets=whole.assets,
-            want=len(known),
+            want=len(only),
             held_min=whole.held_min,
-            only=known,
+            only=only,
             by_asset=False,
         )
+
+    def _judged(
+        self, client: Client, title: Title, asked: Asked, snapshot: Snapshot
+    ) -> list[Decision]:
+        """Who may serve of what the player has already; and, where that is not among them, the one
+        that serves it now, by itself: what the others of its site shed is no reason to leave it."""
+        current = frozenset([asked.current] if asked.current else [])
+        known = current.union(asked.listed)
+        among = decide(self._among(client, title, known), snapshot, whole=True)
+        if current <= {box.id for box in among.chosen}:
+            return [among]
+        return [among, decide(self._among(client, title, current), snapshot, whole=True)]
 
     def _begun(
         self,

@@ -7,7 +7,7 @@ back and forth leaves players with what is left over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -32,12 +32,14 @@ class Listing:
 
 
 def nearest(
-    among: Decision, fresh: Decision, listing: Listing, may_clone: Callable[[Box], bool]
+    found: Iterable[Decision],
+    listing: Listing,
+    rank: Mapping[str, int],
+    may_clone: Callable[[Box], bool],
 ) -> list[Box]:
-    """The boxes to use, best first: of `fresh` (anybody) and `among` (those the manifest lists),
-    without those that are neither listed nor may be cloned."""
-    rank = {place.pathway: place.rank for place in (*among.places, *fresh.places)}
-    boxes = {box.id: box for box in (*fresh.chosen, *among.chosen)}
+    """The boxes to use, best first: those that any of the decisions chose, without those that are
+    neither listed nor may be cloned. `rank` is by box; of equals the last decision's come first."""
+    boxes = {box.id: box for one in reversed([*found]) for box in one.chosen}
     usable = [box for box in boxes.values() if box.id in listing.listed or may_clone(box)]
     return sorted(usable, key=lambda box: rank[box.id])
 
