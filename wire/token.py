@@ -44,6 +44,12 @@ _HASHES = {"sha-256": ("sha256", 32), "sha-256-128": ("sha256", 16), "sha-384": 
 """RFC 6920 §9.4: name → function, bytes kept. Shorter ones can be met by trying."""
 
 _SPECIAL = re.compile(r"([.\[\]{}()*+?^$|\\])")  # of an extended regular expression
+_HEADERS = {
+    alg: jws.JWSRegistry(algorithms=[alg], strict_check_header=False)
+    for alg in ("HS256", "ES256", "EdDSA")
+}
+"""Header parameters that nobody knows are ignored (RFC 7515 §4), unless `crit` names them."""
+
 _KNOWN = {"cdniv", "cdnicrit", "cdniip", "cdniuc", "cdniets", "cdnistt", "cdnistd", "iss", "sub",
           "aud", "exp", "nbf", "iat", "jti", "home"}  # fmt: skip
 
@@ -234,7 +240,7 @@ def _check_claims(token: Token, claims: dict[str, Any], kid: str, policy: Policy
         raise TokenError(Refusal.VERSION)
     if token.cdnicrit is not None and not set(token.cdnicrit.split(",")) <= _KNOWN:
         raise TokenError(Refusal.UNSUPPORTED)
-    if token.iss and policy.issuers.get(kid, token.iss) != token.iss:
+    if "iss" in claims and policy.issuers.get(kid, token.iss) != token.iss:
         raise TokenError(Refusal.ISSUER)
     if "aud" in claims:
         audience = {token.aud} if isinstance(token.aud, str) else set(token.aud)
@@ -269,10 +275,12 @@ def _signed_payload(text: str, keys: Mapping[str, VerifyKey]) -> tuple[str, byte
         raise TokenError(Refusal.UNKNOWN_KEY)
     if fields.get("alg") != key.alg:
         raise TokenError(Refusal.WRONG_ALGORITHM)
+    if "crit" in fields:
+        raise TokenError(Refusal.UNSUPPORTED)
     try:
         # one text for one signature (RFC 4648 §3.5): base64 readers pass over what is left over
         if b64url(unb64url(signature, "token")) != signature:
             raise TokenError(Refusal.BAD_SIGNATURE)
-        return kid, jws.deserialize_compact(text, key.key, algorithms=[key.alg]).payload
+        return kid, jws.deserialize_compact(text, key.key, registry=_HEADERS[key.alg]).payload
     except (JoseError, WireError, ValueError, TypeError, KeyError) as exc:
         raise TokenError(Refusal.BAD_SIGNATURE) from exc

@@ -143,6 +143,18 @@ def signed(signer: SigningKey = SIGNER, **claims: object) -> str:
     return sign(json.dumps(known).encode(), signer, "JWT").decode()
 
 
+def test_only_a_critical_header_parameter_must_be_understood() -> None:
+    """RFC 7515 §4, §4.1.11: others are ignored, and never used as a key."""
+    for more, reason in (({"x": 1, "jku": "http://h/"}, None), ({"x": 1, "crit": ["x"]}, "crit")):
+        head = b64url(json.dumps({"alg": "HS256", "kid": "k3", **more}).encode())
+        signing = head + "." + GOOD["k3"].split(".")[1]
+        text = f"{signing}.{b64url(hmac.digest(SECRET, signing.encode(), 'sha256'))}"
+        if reason:
+            assert refusal(text) is Refusal.UNSUPPORTED
+        else:
+            assert examine(text, KEYS, NOW_S).kid == "k3"
+
+
 @pytest.mark.parametrize("signer", [SIGNER, EDDSA, SHARED], ids=["ES256", "EdDSA", "HS256"])
 def test_each_algorithm_opens_and_keys_are_told_apart_by_kid(signer: SigningKey) -> None:
     """Three keys at once, as in a rotation; each verifies what it signed and nothing else."""
@@ -224,6 +236,7 @@ def test_the_last_character_of_a_signature_has_one_spelling(kid: str) -> None:
         ({"aud": []}, Refusal.AUDIENCE),
         ({"aud": 5}, Refusal.MALFORMED),
         ({"iss": "other"}, Refusal.ISSUER),
+        ({"iss": ""}, Refusal.ISSUER),
         ({"cdniuc": "http://h/a/7/x"}, Refusal.PATTERN),
         ({"cdniuc": "regex:(("}, Refusal.PATTERN),
         ({"cdniuc": "hash:md5;AAAA"}, Refusal.PATTERN),
