@@ -114,6 +114,14 @@ def write_catalogue(snapshot: Snapshot) -> bytes:
     )
 
 
+def titles_of(catalogue: Snapshot) -> dict[str, tuple[int, ...]]:
+    """Title → its assets."""
+    found: dict[str, list[int]] = {}
+    for number, entry in catalogue.entries.items():
+        found.setdefault(entry.asset.title, []).append(number)
+    return {title: tuple(assets) for title, assets in found.items()}
+
+
 def heirs(snapshot: Snapshot) -> dict[int, tuple[int, float]]:
     """Retired id → the asset of today that is asked for instead, and its bytes beside the old ones.
 

@@ -61,7 +61,8 @@ class SiteSummary(msgspec.Struct, frozen=True, kw_only=True):
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """When the night's transfers end, if all goes as planned: seconds after the window opens, what
     comes from outside sites and what at least must, and what will not make it: transfers, bytes,
-    and the bytes a day that will be asked for meanwhile, by site."""
+    and the bytes a day that will be asked for meanwhile, by site. `own_hours`: sites have
+    windows of their own; seconds count from the plan on, until the last one closes (`window_s`)."""
 
     slot_s: float
     window_s: int
@@ -73,6 +74,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     late: Count = 0
     late_bytes: Count = 0
     late_cost_bytes: Mapping[str, float] = {}
+    own_hours: bool = False
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from aiohttp import web
+from msgspec import UNSET
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from wire.events import EventBatch
+from wire.events import EventBatch, FillProgress
 from wire.web import Handler
+
+
+FILLING = {
+    "generation": "generation of the plan that is followed",
+    "held": "assets stored",
+    "held_bytes": "bytes stored",
+    "left": "assets of the plan to come",
+    "left_bytes": "bytes of the plan to come",
+    "bps": "bits per second that come now",
+}
+assert FILLING.keys() < set(FillProgress.__struct_fields__)
 
 
 class Metrics:
@@ -27,6 +39,12 @@ class Metrics:
             ["site"],
             registry=self._registry,
         )
+        self._filling = {
+            name: Gauge(
+                f"fill_box_{name}", f"As boxes said last: {text}.", ["box"], registry=self._registry
+            )
+            for name, text in FILLING.items()
+        }
         self.generation = Gauge(
             "fill_plan_generation", "Generation of the plan in force.", registry=self._registry
         )
@@ -36,6 +54,9 @@ class Metrics:
         self._batches.labels("new" if new else "again").inc()
         if new:
             self._bytes.labels(batch.site).inc(sum(row.bytes for row in batch.rows))
+        if new and batch.filling is not UNSET:
+            for name, gauge in self._filling.items():
+                gauge.labels(batch.appliance).set(getattr(batch.filling, name))
 
     def page(self) -> bytes:
         """The exposition (text format)."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fill.arrays import Floats, Ints, Longs
+from fill.hours import SlotHours
 from fill.rows import Rows
 
 
@@ -31,14 +32,14 @@ class Pieces:
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What all sites share: the plan; bytes a slot that each box may pull and push, what of that
-    first copies use (box, slot), and the number of slots in the window."""
+    first copies use (box, slot), and when a box may pull."""
 
     rows: Rows
     take: Floats
     send: Floats
     taken: Floats
     sent: Floats
-    slots: int
+    hours: SlotHours
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class _Site:
 
     def run(self) -> Pieces:
         """Slot after slot, until nothing can come any more."""
-        for slot in range(self._shared.slots):
+        for slot in range(self._shared.hours.count):
             for asset, box in self._opens.pop(slot, ()):
                 self._open(asset, box)
             if not self._opens and not any(self._queues.values()):
@@ -114,9 +115,10 @@ class _Site:
     def _slot(self, slot: int) -> None:
         shared = self._shared
         within = slot < shared.taken.shape[1]
-        room = _Room(shared, slot)
+        room, may = _Room(shared, slot), shared.hours.at(slot)
         for box, queue in self._queues.items():
-            take = shared.take[box] - (shared.taken[box, slot] if within else 0.0)
+            take = shared.take[box] * may[box]
+            take -= shared.taken[box, slot] if within else 0.0
             later = []
             while queue and take >= 1.0:
                 rank, row = heapq.heappop(queue)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from fill.arrays import AssetArrays, Ints
 from fill.brakes import BrakesOn, unusual, wants_of
-from fill.catalogue import Snapshot, heirs
+from fill.catalogue import Snapshot, heirs, titles_of
 from fill.config import DAY_S
 from fill.crew import Crew, Told
 from fill.demand import Demand, Known, from_history
@@ -22,6 +22,7 @@ from fill.files import Files, digest_of, read_bytes
 from fill.forecast import Launch, tomorrow
 from fill.generation import BoxSummary, Summary
 from fill.history import reading
+from fill.hours import spans_of
 from fill.inventory import ids_of
 from fill.ledger import ASKED, PLAN, SCHEDULE, Generation, Ledger, alone
 from fill.planfile import asked_table, plan_table, schedule_table
@@ -97,7 +98,7 @@ def make_night(files: Files, options: Options) -> Outcome:
         demand = read_all_demand(files, catalogue, fleet)
         rules = read_all_rules(files, catalogue, fleet)
         old = old_rows(ledger, catalogue)
-        crew = Crew(told=options.told)
+        crew, knobs = Crew(told=options.told), files.config.plan
         inputs = Inputs(
             assets=placeable(catalogue, world.purged),
             fleet=fleet,
@@ -109,13 +110,14 @@ def make_night(files: Files, options: Options) -> Outcome:
                 launches_of(rules, catalogue),
             ),
             held=read_held(files, catalogue, fleet, old),
-            knobs=files.config.plan,
+            knobs=knobs,
             ruling=Ruling(with_triggers(rules, files), titles_of(catalogue), world.today),
             behind=files.config.behind,
+            windows={} if knobs.out_of_window else spans_of(fleet, world.now_s),
         )
         night = plan_night(inputs, crew.spread)
         rows = rows_of(night)
-        timed = schedule(fleet, inputs.knobs, rows, crew.spread)
+        timed = schedule(fleet, knobs, rows, crew.spread, inputs.windows)
         generation = ledger.next_number(options.at_least)
         summary = Summary(
             generation=generation,
@@ -331,14 +333,6 @@ def launches_of(rules: Rules, catalogue: Snapshot) -> dict[str, Launch]:
         for launch in rules.launch
         for title in (*launch.titles, *(titles[asset] for asset in launch.assets))
     }
-
-
-def titles_of(catalogue: Snapshot) -> dict[str, tuple[int, ...]]:
-    """Title → its assets."""
-    found: dict[str, list[int]] = {}
-    for number, entry in catalogue.entries.items():
-        found.setdefault(entry.asset.title, []).append(number)
-    return {title: tuple(assets) for title, assets in found.items()}
 
 
 def placeable(catalogue: Snapshot, purged: Collection[int]) -> AssetArrays:

@@ -10,10 +10,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from fill.brakes import BrakesOn, unusual, wants_of
+from fill.catalogue import titles_of
 from fill.files import Files
 from fill.generation import BoxSummary
 from fill.ledger import ASKED, PLAN, SCHEDULE, Generation, alone
-from fill.night import World, placeable, read_all_rules, titles_of
+from fill.night import World, placeable, read_all_rules
 from fill.planfile import plan_table
 from fill.preposition import with_assets
 from fill.rows import Action, Rows

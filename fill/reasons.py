@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from fill.catalogue import titles_of
 from fill.explain import Case, Copy, Told, Turnover, explain
 from fill.files import Files
 from fill.generation import BoxSummary, Summary
 from fill.inquiry import in_force
 from fill.ledger import ASKED, PLAN, Ledger
-from fill.night import read_all_rules, titles_of, with_triggers
+from fill.night import read_all_rules, with_triggers
 from fill.planfile import rows_of_table
 from fill.rendezvous import rendezvous_order
 from fill.rows import ACTIONS, Action, Rows

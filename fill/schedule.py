@@ -7,6 +7,7 @@ hold is told with what it costs: this is a forecast of the agents' work, which t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from fill.arrays import Flags, Floats, Ints, Longs
 from fill.config import PlanKnobs
 from fill.flow import shares
+from fill.hours import Hours, SlotHours, Spans
 from fill.neighbours import Neighbours, Pieces, Shared, pass_on
 from fill.planner import Spread, serially
 from fill.rows import Action, Rows
@@ -24,17 +26,20 @@ from wire.ids import ORIGIN_ID
 SLOTS = 50  # a slot is so small a part of the night's least length: what rounding may cost
 WINDOW_SLOTS = 48
 SLOT_S_MIN = 1.0
+DAY_SLOTS = 480  # at most, where windows open at different hours: three minutes
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
     """Bytes a second that each box (as the rows number them) may pull and push while it fills, the
-    number of its site, and the number of the origin's box (-1: none)."""
+    number of its site, and the number of the origin's box (-1: none). `hours`: when boxes may pull;
+    nobody is kept from giving."""
 
     take: Floats
     send: Floats
     site: Ints
     origin: int
+    hours: Hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +66,27 @@ class Schedule:
         return float((int(self.slot.max()) + 1) * self.slot_s) if len(self.slot) else 0.0
 
 
-def schedule(fleet: Fleet, knobs: PlanKnobs, rows: Rows, spread: Spread = serially) -> Schedule:
-    """Time every fetch of a plan."""
-    rates = _rates(fleet, knobs, rows)
+def schedule(
+    fleet: Fleet,
+    knobs: PlanKnobs,
+    rows: Rows,
+    spread: Spread = serially,
+    windows: Mapping[str, Spans] | None = None,
+) -> Schedule:
+    """Time every fetch of a plan. `windows`: when the boxes of a site may pull (seconds from now);
+    those of others may for `knobs.window_s` from now on."""
+    rates = _rates(fleet, knobs, rows, windows or {})
+    horizon_s = rates.hours.horizon_s or knobs.window_s
     fetch = np.flatnonzero(rows.action == Action.FETCH).astype(np.int32)
     first = fetch[rows.outside[fetch]]
     bound_s = _bound_s(rows, rates, fetch, first)
     slot_s = min(max(bound_s / SLOTS, SLOT_S_MIN), knobs.window_s / WINDOW_SLOTS)
-    slots = max(1, int(knobs.window_s / slot_s))
-    outer = _from_outside(rows, rates, first, slot_s, slots)
-    inner = _among_neighbours(rows, rates, fetch, outer, slot_s, slots, spread)
+    if windows:
+        slot_s = max(slot_s, horizon_s / DAY_SLOTS)
+    slots = max(1, int(horizon_s / slot_s))
+    open_ = rates.hours.slots(slot_s, slots)
+    outer = _from_outside(rows, rates, first, slot_s, open_)
+    inner = _among_neighbours(rows, rates, fetch, outer, slot_s, open_, spread)
     pieces = [outer, *inner]
     row = np.concatenate([each.row for each in pieces])
     moved = np.concatenate([each.bytes for each in pieces])
@@ -79,7 +95,7 @@ def schedule(fleet: Fleet, knobs: PlanKnobs, rows: Rows, spread: Spread = serial
     return Schedule(
         rows=rows,
         slot_s=slot_s,
-        window_s=knobs.window_s,
+        window_s=horizon_s,
         row=row,
         source=np.concatenate([each.source for each in pieces]),
         slot=np.concatenate([each.slot for each in pieces]),
@@ -92,7 +108,7 @@ def schedule(fleet: Fleet, knobs: PlanKnobs, rows: Rows, spread: Spread = serial
     )
 
 
-def _rates(fleet: Fleet, knobs: PlanKnobs, rows: Rows) -> Rates:
+def _rates(fleet: Fleet, knobs: PlanKnobs, rows: Rows, windows: Mapping[str, Spans]) -> Rates:
     sites = {site.id: index for index, site in enumerate(fleet.sites)}
     boxes = {box.id: box for box in fleet.appliances}
     known = [boxes[name] for name in rows.boxes]
@@ -101,6 +117,7 @@ def _rates(fleet: Fleet, knobs: PlanKnobs, rows: Rows) -> Rates:
         np.array([box.link_bps * knobs.fill_link_share / 8 for box in known], float),
         np.array([sites[box.site] for box in known], np.int32),
         rows.boxes.index(ORIGIN_ID) if ORIGIN_ID in rows.boxes else -1,
+        Hours.of([windows.get(box.site, ((0, knobs.window_s),)) for box in known]),
     )
 
 
@@ -109,7 +126,7 @@ def _bound_s(rows: Rows, rates: Rates, fetch: Ints, first: Ints) -> float:
     faster than its link."""
     boxes = len(rates.take)
     own = np.bincount(rows.box[fetch], rows.bytes[fetch], boxes) / np.maximum(rates.take, 1.0)
-    bound = float(own.max(initial=0.0))
+    bound = rates.hours.done_s(own)
     if rates.origin >= 0:
         sourced = first[rows.start[first + 1] > rows.start[first]]
         only = sourced[rows.source[rows.start[sourced]] == rates.origin]
@@ -127,7 +144,7 @@ def _unique_new(rows: Rows, rates: Rates, fetch: Ints) -> int:
     return int(rows.bytes[fetch[at[fresh]]].sum())
 
 
-def _from_outside(rows: Rows, rates: Rates, first: Ints, slot_s: float, slots: int) -> Pieces:
+def _from_outside(rows: Rows, rates: Rates, first: Ints, slot_s: float, open_: SlotHours) -> Pieces:
     """First copies, by min-cost flow slot by slot over (box, source) pairs."""
     sourced = first[rows.start[first + 1] > rows.start[first]]
     if not len(sourced):
@@ -142,24 +159,29 @@ def _from_outside(rows: Rows, rates: Rates, first: Ints, slot_s: float, slots: i
     whole = left.copy()
     take, send = (rates.take * slot_s).astype(np.int64), (rates.send * slot_s).astype(np.int64)
     given: list[tuple[int, Longs, Longs]] = []
-    for slot in range(slots):
-        open_ = np.flatnonzero(left)
-        if not len(open_):
-            break
-        togo = np.bincount(pair_box[open_], left[open_], len(take)) / np.maximum(take, 1)
+    for slot in range(open_.count):
+        may = open_.at(slot)
+        some = np.flatnonzero((left > 0) & (may[pair_box] > 0))
+        if not len(some):
+            if not left.any():
+                break
+            continue
+        togo = np.bincount(pair_box[some], left[some], len(take)) / np.maximum(take, 1)
         got, other = shares(
-            pair_box[open_],
-            pair_source[open_],
-            left[open_],
-            take,
+            pair_box[some],
+            pair_source[some],
+            left[some],
+            (take * may).astype(np.int64),
             send,
             rates.origin,
             togo / max(togo.max(), 1e-9),
         )
         if not (got.any() or other.any()):
-            break
+            if len(some) == np.count_nonzero(left) and (may[pair_box[some]] >= 1.0).all():
+                break  # all may pull, and nobody can give
+            continue
         both = np.zeros((2, len(left)), np.int64)
-        both[0, open_], both[1, open_] = got, other
+        both[0, some], both[1, some] = got, other
         left = left - both[0] - both[1]
         given.append((slot, both[0], both[1]))
     return _cut(rows, queue, starts, whole, pair_source, rates.origin, given)
@@ -213,7 +235,7 @@ def _among_neighbours(
     fetch: Ints,
     outer: Pieces,
     slot_s: float,
-    slots: int,
+    open_: SlotHours,
     spread: Spread,
 ) -> list[Pieces]:
     """Further copies, site by site, on what the boxes' rates leave."""
@@ -226,7 +248,7 @@ def _among_neighbours(
     np.add.at(spent[0], (rows.box[outer.row], outer.slot), outer.bytes)
     np.add.at(spent[1], (outer.source, outer.slot), outer.bytes)
     ready = _ready(rows, outer)
-    shared = Shared(rows, rates.take * slot_s, rates.send * slot_s, spent[0], spent[1], slots)
+    shared = Shared(rows, rates.take * slot_s, rates.send * slot_s, spent[0], spent[1], open_)
     order = np.argsort(rates.site[rows.box[waiting]], kind="stable")
     waiting = waiting[order]
     sites = rates.site[rows.box[waiting]]

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from fill.config import DAY_S
 from fill.files import Files
 from fill.forecast import by_home, describe
 from fill.forecasting.tomorrow import OLD
+from fill.hours import Spans, spans_of
 from fill.night import launches_of, placeable, read_all_demand, read_all_rules
 from fill.place import Box
 from fill.replay import Place, Replay, SiteDay, Span
@@ -40,12 +42,13 @@ def replay(files: Files, days: int, *, cache: bool, seed: int = 0) -> Replay:
     assets = describe(catalogue, rows, seen[0], launches)
     titles = [entry.asset.title for entry in catalogue.entries.values()]
     announced = np.array([title in launches for title in titles]) | (assets.launch_day == OLD)
+    spans = spans_of(fleet, seen[-1] * DAY_S)
     homes, regions = by_home(rows, assets), sorted({site.region for site in fleet.sites})
     places = [
         Place(site.id, regions.index(site.region), boxes, homes[site.id])
         for site in fleet.sites
         if site.kind is not SiteKind.ORIGIN and site.id in homes
-        if (boxes := _boxes(files, fleet, site.id))
+        if (boxes := _boxes(files, fleet, site.id, spans.get(site.id)))
     ]
     if not places:
         raise NotFoundError("no site that has boxes in service was asked for anything")
@@ -66,10 +69,10 @@ def run(replayed: Replay, progress: Callable[[int], None]) -> list[SiteDay]:
     return found
 
 
-def _boxes(files: Files, fleet: Fleet, site: str) -> tuple[Box, ...]:
+def _boxes(files: Files, fleet: Fleet, site: str, spans: Spans | None) -> tuple[Box, ...]:
     knobs = files.config.plan
     return tuple(
-        Box(box.id, usable_bytes(box, knobs), fill_bytes(box, knobs), box.link_bps)
+        Box(box.id, usable_bytes(box, knobs), fill_bytes(box, knobs, spans), box.link_bps)
         for box in fleet.at_site(site)
         if box.state is State.IN_SERVICE
     )

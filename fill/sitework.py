@@ -12,6 +12,7 @@ import numpy as np
 
 from fill.arrays import AssetArrays, DemandArrays, Flags, Floats, Ints
 from fill.config import PlanKnobs
+from fill.hours import Spans, length_s
 from fill.place import Box, Placed, SiteProblem, oracle_bytes, place, points
 from fill.rules import Ruling
 from wire.fleet import Appliance, Fleet, Site
@@ -22,7 +23,8 @@ POINTS = (0.80, 0.90, 0.95, 0.96, 0.97, 0.98, 0.99)
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """Everything a night's planning looks at. `held`: appliance → ids, rising (absent: unheard of);
-    `behind`: site → nearer sites whose unmet demand it takes (absent: all of them)."""
+    `behind`: site → nearer sites whose unmet demand it takes (absent: all of them); `windows`:
+    site → when its boxes fill (absent: for the window of the knobs)."""
 
     assets: AssetArrays
     fleet: Fleet
@@ -31,6 +33,11 @@ class Inputs:
     knobs: PlanKnobs
     ruling: Ruling | None = None
     behind: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    windows: Mapping[str, Spans] = field(default_factory=dict)
+
+    def fill_bytes(self, box: Appliance) -> int:
+        """Bytes that a box may pull until the next plan."""
+        return fill_bytes(box, self.knobs, self.windows.get(box.site))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +98,17 @@ def fill_rate_bps(box: Appliance, knobs: PlanKnobs) -> float:
     return min(float(knobs.fill_bps), box.link_bps * knobs.fill_link_share)
 
 
-def fill_bytes(box: Appliance, knobs: PlanKnobs) -> int:
-    """Bytes that a box may pull in one window."""
-    return int(fill_rate_bps(box, knobs) * knobs.window_s / 8)
+def fill_bytes(box: Appliance, knobs: PlanKnobs, spans: Spans | None = None) -> int:
+    """Bytes that a box may pull in one window, or while `spans` are open."""
+    seconds = knobs.window_s if spans is None else length_s(spans)
+    return int(fill_rate_bps(box, knobs) * seconds / 8)
 
 
 def plan_site(inputs: Inputs, task: Task) -> SitePlan:
     """Plan one site; equal inputs give equal plans."""
     knobs, assets = inputs.knobs, inputs.assets
     boxes = tuple(
-        Box(box.id, usable_bytes(box, knobs), fill_bytes(box, knobs), box.link_bps)
+        Box(box.id, usable_bytes(box, knobs), inputs.fill_bytes(box), box.link_bps)
         for box in task.boxes
     )
     own_at, known = assets.at(inputs.demand.asset[task.own])

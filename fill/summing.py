@@ -12,7 +12,7 @@ from fill.generation import BoxSummary, Forecast, SiteSummary
 from fill.planner import Night
 from fill.rows import Action, Rows
 from fill.schedule import Schedule
-from fill.sitework import POINTS, SitePlan, fill_bytes, usable_bytes
+from fill.sitework import POINTS, SitePlan, usable_bytes
 from wire.fleet import Appliance, Fleet, Wanted
 from wire.ids import ORIGIN_ID
 
@@ -46,6 +46,7 @@ def forecast_of(timed: Schedule, rows: Rows, fleet: Fleet) -> Forecast:
     return Forecast(
         slot_s=timed.slot_s,
         window_s=timed.window_s,
+        own_hours=any(site.window for site in fleet.sites),
         makespan_s=timed.makespan_s,
         makespan_bound_s=timed.bound_s,
         upstream_bytes=timed.upstream_bytes,
@@ -122,7 +123,7 @@ def _box(
         disk_bytes=box.disk_bytes,
         usable_bytes=usable_bytes(box, knobs),
         planned_bytes=sums[Action.KEEP] + sums[Action.FETCH],
-        fill_bytes=fill_bytes(box, knobs),
+        fill_bytes=night.inputs.fill_bytes(box),
         fetch_bytes=sums[Action.FETCH],
         drop_bytes=sums[Action.DROP],
         keep=counts[Action.KEEP],

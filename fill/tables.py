@@ -155,10 +155,11 @@ def schedule_lines(summary: Summary) -> list[str]:
     if told is None:
         return []
     hours, bound = told.makespan_s / 3600, told.makespan_bound_s / 3600
+    since = "the plan, in the sites' own windows" if told.own_hours else "the window opens"
     lines = [
         f"transfers: {amount(told.upstream_bytes)} into sites (at least "
         f"{amount(told.upstream_bound_bytes)}), {amount(told.peer_bytes)} between neighbours; "
-        f"done {hours:.2f} h after the window opens (no night could end before {bound:.2f} h)"
+        f"done {hours:.2f} h after {since} (no night could end before {bound:.2f} h)"
     ]
     if told.late:
         cost = sum(told.late_cost_bytes.values())

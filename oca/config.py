@@ -10,7 +10,6 @@ from pathlib import PurePath
 from typing import Literal
 
 from oca.agent.knobs import Agent, Fill
-from oca.agent.window import parse_window
 from oca.seats import DISKS_MAX
 from oca.through.knobs import Through
 from oca.through.knobs import check as check_through
@@ -19,6 +18,7 @@ from wire.errors import WireError
 from wire.ids import ApplianceId
 from wire.keys import VerifyKey
 from wire.knobs import knob, read_config, required
+from wire.window import parse_window
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from wire.codec import convert
 from wire.errors import WireError
 from wire.ids import ORIGIN_ID, ApplianceId, Count, SiteId, SiteKind
 from wire.keys import VerifyKey, parse_verify_key
+from wire.window import Window, parse_window
 
 Asn = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 
@@ -30,7 +31,9 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A place whose appliances fill and serve together; degrees are WGS 84, for the last ties.
     `region` is a name of the operator's (a country, a market): licences and forecasts go by it.
     `asns`: networks it serves even when no route of theirs is reported; `open`: it serves clients
-    that nothing else locates (its appliances need `clients = "any"` for both)."""
+    that nothing else locates (its appliances need `clients = "any"` for both). `window`
+    (02:00-14:00) at `timezone` (an IANA name, "" is UTC) is when its boxes fill, as their own files
+    say: the planner counts on it; without one it counts on `plan.window_s` from now on."""
 
     id: SiteId
     kind: SiteKind
@@ -39,6 +42,14 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     longitude_deg: Annotated[float, Meta(ge=-180, le=180)] | None = None
     asns: Annotated[tuple[Asn, ...], Meta(max_length=1024)] = ()
     open: bool = False
+    window: str = ""
+    timezone: str = ""
+
+    def hours(self) -> Window | None:
+        """When its boxes fill, if that is told; raises WireError."""
+        if not self.window:
+            return None
+        return parse_window(self.window, self.timezone or "UTC", f"site {self.id}: window")
 
 
 class Appliance(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +148,7 @@ def _check(fleet: Fleet, what: str) -> None:
         if site.id in sites:
             raise WireError(what, f"site[{index}].id", f"{site.id} is there twice")
         sites[site.id] = site
+        _check_window(site, what, f"site[{index}]")
     seen: set[str] = set()
     for index, box in enumerate(fleet.appliances):
         where = f"appliance[{index}]"
@@ -152,3 +164,17 @@ def _check(fleet: Fleet, what: str) -> None:
             detail = "an appliance's key is an ed25519 one: its public half is all others may have"
             raise WireError(what, f"{where}.public_key", detail, hint="ed25519:…, by oca keygen")
         seen.add(box.id)
+
+
+def _check_window(site: Site, what: str, where: str) -> None:
+    """A window that is none, or that never opens, would leave its boxes empty."""
+    if site.timezone and not site.window:
+        hint = 'window = "02:00-14:00"'
+        raise WireError(what, f"{where}.window", "there is a timezone and no window", hint=hint)
+    try:
+        hours = site.hours()
+    except WireError as exc:
+        field = "timezone" if "time zone" in exc.detail else "window"
+        raise WireError(what, f"{where}.{field}", exc.detail, hint=exc.hint) from exc
+    if hours is not None and hours.start == hours.end:
+        raise WireError(what, f"{where}.window", f"{site.window!r} is a window of 0 minutes")

@@ -23,12 +23,13 @@ from oca.agent.pulse import Pulse
 from oca.agent.purse import Purse
 from oca.agent.queue import Item, Queue
 from oca.agent.sources import LIES, Candidates, candidates
-from oca.agent.window import parse_window
 from oca.partfile import StoreError
 from oca.store import Store
 from wire.catalogue import Asset
 from wire.errors import OcaError
+from wire.events import FillProgress
 from wire.log import get
+from wire.window import parse_window
 
 IDLE_S = 30.0
 """An idle queue is looked at this often: for the window's hour, and space that others took."""
@@ -278,6 +279,20 @@ class Filler:
             "sources": self._fetcher.book.shown(now_s),
             "sources_struck": self._fetcher.book.struck(now_s),
         }
+
+    def told(self) -> FillProgress | None:
+        """How far it is, for the events; None before there is a plan."""
+        if not self._holdings.generation:
+            return None
+        return FillProgress(
+            generation=self._holdings.generation,
+            held=len(self._holdings.held),
+            held_bytes=self._holdings.held_bytes(),
+            left=len(self.queue),
+            left_bytes=max(0, self.queue.left_bytes),
+            bps=round(self._fetcher.flow.bps(time.monotonic())),
+            paused=self.paused,
+        )
 
     def log_progress(self) -> None:
         """One line about how far the fill is, while it is under way."""

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from fill.arrays import from_table
-from fill.catalogue import Snapshot
+from fill.catalogue import Snapshot, titles_of
 from fill.config import PlanKnobs
 from fill.generation import BoxSummary, SiteSummary
-from fill.night import placeable, titles_of
+from fill.night import placeable
 from fill.planner import plan_night
 from fill.rows import Rows, rows_of
 from fill.rules import Ruling, read_rules

@@ -14,8 +14,8 @@ from oca.agent.budget import Spent, grown, left_bytes, turned
 from oca.agent.courtesy import Feel, Targets, next_limit_bps
 from oca.agent.progress import Meter
 from oca.agent.purse import Purse
-from oca.agent.window import Window, parse_window
 from wire.errors import WireError
+from wire.window import Window, parse_window
 
 # --- rate and window -----------------------------------------------------------------------------
 

@@ -1,4 +1,7 @@
-"""The fill window: the hours of the day, at the box's place, in which it may fill. Pure."""
+"""The fill window: the hours of the day, at the box's place, in which it may fill. Pure.
+
+The box keeps to it, the planner counts on it: both read `02:00-14:00` and a time zone alike.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from zoneinfo import ZoneInfo
 from wire.errors import WireError
 
 DAY_MIN = 24 * 60
+MINUTE_S = 60
 _WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)\Z")
 
 
@@ -42,6 +46,22 @@ class Window:
     def opens_in_min(self, now_s: float) -> int:
         """Minutes on the clock until it opens; 0 when it is open."""
         return 0 if self.is_open(now_s) else (self.start - self._minute(now_s)) % DAY_MIN
+
+    def spans(self, from_s: float, length_s: int) -> tuple[tuple[int, int], ...]:
+        """When it is open in the `length_s` after `from_s`: seconds after it, by the minute, as
+        the clock there shows them (a night in which clocks change is longer or shorter)."""
+        opened, found = -1, []
+        steps = range(0, length_s, MINUTE_S)
+        for step in steps:
+            here = self.is_open(from_s + step)
+            if here and opened < 0:
+                opened = step
+            elif not here and opened >= 0:
+                found.append((opened, step))
+                opened = -1
+        if opened >= 0:
+            found.append((opened, length_s))
+        return tuple(found)
 
     def _local(self, now_s: float) -> dt.datetime:
         """The wall clock, without its zone: the hours of a night are what the clock shows."""
