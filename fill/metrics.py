@@ -9,7 +9,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from wire.events import EventBatch, FillProgress
 from wire.web import Handler
 
-
 FILLING = {
     "generation": "generation of the plan that is followed",
     "held": "assets stored",

@@ -63,12 +63,27 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     buffer_ms: Said | UnsetType = UNSET
 
 
+class FillProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a box is with its plan when a batch is made: the generation it follows, assets and
+    bytes stored, and those of the plan that are to come. `bps` is what comes now, in bits per
+    second; `paused` says why nothing does ("" when nothing is in the way)."""
+
+    generation: Count
+    held: Count
+    held_bytes: Count
+    left: Count
+    left_bytes: Count
+    bps: Count = 0
+    paused: str = ""
+
+
 class EventBatch(msgspec.Struct, frozen=True, kw_only=True):
     """One batch of one appliance. (appliance, boot, seq) identifies it: sent again, it counts once.
 
     Within one boot `seq` starts at 1 and has no gaps. `oldest` is said to a receiver that shows a
     gap: the lowest number that the sender still has. What came before was acknowledged once, so
-    whoever lost it need not wait for it. `played` is absent where no player speaks CMCD."""
+    whoever lost it need not wait for it. `played` is absent where no player speaks CMCD, `filling`
+    where nothing changed since it was said last."""
 
     version: Literal[1] = 1
     appliance: ApplianceId
@@ -78,6 +93,7 @@ class EventBatch(msgspec.Struct, frozen=True, kw_only=True):
     rows: Annotated[tuple[Delivered, ...], Meta(max_length=ROWS_MAX)]
     oldest: BatchSeq | UnsetType = UNSET
     played: Annotated[tuple[Played, ...], Meta(max_length=PLAYED_MAX)] | UnsetType = UNSET
+    filling: FillProgress | UnsetType = UNSET
 
 
 class EventAck(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,9 +21,12 @@ from oca.counters import Table, read_tables
 from oca.playback import read_rings
 from wire.codec import decode, encode
 from wire.errors import WireError
-from wire.events import EventAck, EventBatch
+from wire.events import EventAck, EventBatch, FillProgress
 from wire.log import get
 
+PROGRESS_S, PROGRESS_MOST_S = 30.0, 900.0
+"""How far the fill is: told when it changed, that often at most; and that often at least, so that a
+fill service which was restarted knows again."""
 MINUTE_LAG_S = 5.0
 """What players said in a minute is taken over when it is over for so long: answers end late."""
 
@@ -41,6 +45,10 @@ class Events:
         self.asked_s: dict[int, float] = {}
         self.fresh = Pulse()
         """Beats when there is something to deliver."""
+        self.filling: Callable[[], FillProgress | None] = lambda: None
+        """How far the fill is; None when there is nothing to tell of it."""
+        self._told: FillProgress | None = None
+        self._told_s = -math.inf
 
     async def begin_boot(self, boot: int) -> None:
         """Number what is counted from now on under this boot."""
@@ -50,7 +58,7 @@ class Events:
     async def collect(self) -> None:
         """Once: read the counters, put the difference into the outbox."""
         loop = asyncio.get_running_loop()
-        tables = await loop.run_in_executor(self._thread, self._collect)
+        tables = await loop.run_in_executor(self._thread, self._collect, self._progress())
         self._note_asked(tables)
         if self._made:
             self.fresh.beat()
@@ -78,7 +86,16 @@ class Events:
             raise WireError("events reply", "$.seq", detail)
         return ack
 
-    def _collect(self) -> list[Table]:
+    def _progress(self) -> FillProgress | None:
+        """How far the fill is, if that is to be told now."""
+        far, now_s = self.filling(), time.monotonic()
+        changed = far is not None and (self._told is None or not _same(far, self._told))
+        if far is None or now_s < self._told_s + (PROGRESS_S if changed else PROGRESS_MOST_S):
+            return None
+        self._told, self._told_s = far, now_s
+        return far
+
+    def _collect(self, filling: FillProgress | None) -> list[Table]:
         tables = read_tables(self._run_dir)
         self._made = 0
         waiting = self._outbox.waiting()
@@ -88,7 +105,9 @@ class Events:
             news = read_rings(self._run_dir, self._outbox.rings, int((now_s - MINUTE_LAG_S) // 60))
             played = summarise(row for one in news for row in one.rows)
             rings = {one.ring: one.newest for one in news}
-            self._made = self._outbox.collect(_rows(tables), int(now_s // 60), played, rings)
+            self._made = self._outbox.collect(
+                _rows(tables), int(now_s // 60), played, rings, filling
+            )
             self._retire(tables)
             self._metrics.played(played, sum(one.lost for one in news))
         return tables
@@ -110,6 +129,11 @@ class Events:
             if total != self._totals.get(asset, 0):
                 self.asked_s[asset] = now_s
         self._totals = totals
+
+
+def _same(one: FillProgress, other: FillProgress) -> bool:
+    """Whether they tell the same, whatever the rate is just now."""
+    return msgspec.structs.replace(one, bps=other.bps) == other
 
 
 def _as_oldest(batch: Waiting) -> bytes:

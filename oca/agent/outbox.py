@@ -19,7 +19,7 @@ from msgspec import UNSET
 
 from oca.agent.deltas import CounterKey, Delta, Key, delta
 from wire.codec import encode
-from wire.events import PLAYED_MAX, ROWS_MAX, EventAck, EventBatch, Played
+from wire.events import PLAYED_MAX, ROWS_MAX, EventAck, EventBatch, FillProgress, Played
 
 T = TypeVar("T")
 
@@ -94,13 +94,14 @@ class Outbox:
         minute: int,
         played: Sequence[Played] = (),
         rings: Mapping[str, int] = MappingProxyType({}),
+        filling: FillProgress | None = None,
     ) -> int:
         """Put what was delivered since the last time into batches; returns how many. With it goes
-        what players said, read from `rings` up to the rows given."""
+        what players said, read from `rings` up to the rows given, and how far the fill is."""
         change = delta(counters, self._seen, self._carry, minute)
-        if not change.seen and not rings:
+        if not change.seen and not rings and filling is None:
             return 0
-        batches = self._batches(change, played)
+        batches = self._batches(change, played, filling)
         with _transaction(self._db):
             self._db.executemany(
                 "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)",
@@ -122,8 +123,11 @@ class Outbox:
         self.rings.update(rings)
         return len(batches)
 
-    def _batches(self, change: Delta, played: Sequence[Played]) -> list[EventBatch]:
+    def _batches(
+        self, change: Delta, played: Sequence[Played], filling: FillProgress | None
+    ) -> list[EventBatch]:
         rows, said = _parts(change.rows, ROWS_MAX), _parts(played, PLAYED_MAX)
+        told = [] if filling is None else [filling]
         return [
             EventBatch(
                 appliance=self._appliance,
@@ -132,8 +136,9 @@ class Outbox:
                 seq=self._seq + 1 + number,
                 rows=some or (),
                 played=spoken or UNSET,
+                filling=far or UNSET,
             )
-            for number, (some, spoken) in enumerate(zip_longest(rows, said))
+            for number, (some, spoken, far) in enumerate(zip_longest(rows, said, told))
         ]
 
     def retire(self, tables: Iterable[str]) -> None:

@@ -98,6 +98,7 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: Pool) -> Part
     fetcher = Fetcher(store, session, key, config.fill, pool, flow, metrics)
     fill = fill_api(config, session, key)
     filler = Filler(me, store, holdings, pulse, fetcher, fill, purse, config.fill, metrics)
+    events.filling = filler.told
     manners = Manners(session, run_dir, _probe_url(config), knobs.link_bps, config.fill, flow)
     chores = Chores(run_dir, filler, purse, manners, holdings, store)
     is_origin = config.role == "origin"

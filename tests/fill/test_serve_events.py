@@ -18,7 +18,7 @@ from tests.fill.books import DAY, MINUTE, admin, batch, post, problem, total
 from tests.fill.ground import Ground, kill
 from wire.auth import bearer
 from wire.codec import decode, encode
-from wire.events import Delivered, EventAck, EventBatch
+from wire.events import Delivered, EventAck, EventBatch, FillProgress
 from wire.offload import OffloadReport
 from wire.plan import open_plan
 
@@ -68,6 +68,18 @@ async def test_the_second_night_is_planned_from_what_was_watched(
         (ground.folder / "state/generations/1/slices/b1.jws").read_bytes(), ground.files.own_keys()
     )
     assert [item.asset for item in plan.desired] == [favourite]
+
+
+async def test_how_far_boxes_are_is_a_metric(ground: Ground, service: object) -> None:
+    """What a box says of its fill with its counts, the latest word of each."""
+    far = FillProgress(generation=4, held=7, held_bytes=700, left=3, left_bytes=5000)
+    for seq, told in ((1, far), (2, replace(far, held=8, left=2)), (3, None)):
+        body = decode(EventBatch, batch(seq), "batch")
+        await post(ground, encode(body if told is None else replace(body, filling=told)))
+    _, raw = await admin(ground, "/metrics")
+    for line in (b'generation{box="a1"} 4', b'held{box="a1"} 8', b'left{box="a1"} 2',
+                 b'left_bytes{box="a1"} 5000'):  # fmt: skip
+        assert b"fill_box_" + line in raw
 
 
 async def test_a_batch_sent_again_counts_once(ground: Ground, service: object) -> None:

@@ -81,6 +81,13 @@ SAMPLES: dict[str, Any] = {
             ),
         ),
     ),
+    "events-filling": events.EventBatch(
+        appliance="oca-a1", site="isp-a", boot=4, seq=14, rows=(),
+        filling=events.FillProgress(
+            generation=17, held=120, held_bytes=4_000_000_000, left=3, left_bytes=90_000_000,
+            bps=800_000_000, paused="the budget is spent",
+        ),
+    ),
     "events-ack": events.EventAck(boot=4, seq=12),
     "steer": steer.SteerAnswer(
         title="film", home="isp-a", ttl_s=30,

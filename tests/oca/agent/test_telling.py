@@ -10,7 +10,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from msgspec import UNSET
 
+from oca.agent import events
 from oca.agent.tell import Workers
 from oca.counters import Demand, Generation
 from oca.state import read_peers
@@ -24,6 +26,7 @@ from tests.oca.agent.world import (
     new_key,
     served,
 )
+from wire.events import FillProgress
 from wire.plan import PurgeList
 
 
@@ -403,6 +406,27 @@ async def test_counted_bytes_flow_on_after_fill_lost_its_history(world: World) -
         await eventually(lambda: world.fill.delivered() == {(1, "ispa"): 7})
         demand.add((2, "ispa"), 5)
         await eventually(lambda: world.fill.delivered() == {(1, "ispa"): 7, (2, "ispa"): 5})
+
+
+async def test_how_far_the_fill_is_goes_with_the_events(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without anybody watching: when it changed, and not again while nothing does."""
+    monkeypatch.setattr(events, "PROGRESS_S", 0.1)
+    world.fill.publish(world.wanting(3, 1, 2, 3))
+
+    def told() -> list[FillProgress]:
+        batches = (world.fill.batches[key] for key in sorted(world.fill.batches))
+        return [batch.filling for batch in batches if batch.filling is not UNSET]
+
+    async with world.filled():
+        await eventually(lambda: bool(told()) and told()[-1].held == 3)
+        done = told()[-1]
+        assert (done.generation, done.left, done.left_bytes) == (3, 0, 0)
+        assert done.held_bytes == sum(world.library.assets[n].bytes for n in (1, 2, 3))
+        said = len(told())
+        await asyncio.sleep(0.5)
+        assert len(told()) == said
 
 
 async def test_what_is_wanted_again_while_it_goes_is_fetched_again(
