@@ -17,7 +17,7 @@ from tests.e2e.lab import Lab, get
 from wire.catalogue import Asset
 
 PATIENCE_S = 2.0
-PAUSE_S = 0.02  # viewers leave the two cores to those who are watched
+PAUSE_S = 0.05  # viewers leave the two cores to those who are watched
 
 
 @dataclass

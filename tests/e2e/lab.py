@@ -80,6 +80,7 @@ class Lab:
     crew: Crew
     fill_settings: Mapping[str, Any] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
+    missed_max: int = 3
 
     def __post_init__(self) -> None:
         self.port = free_port("0.0.0.0")
@@ -163,7 +164,7 @@ class Lab:
             "catalogue": {"url": f"http://{self.fill}", "poll_s": 0.5},
             "tokens": {"key_file": "keys/steering.pem", "kid": "steering"},
             "policy": {"ttl_s": 3, **self.policy},
-            "reports": {"heartbeat_s": HEARTBEAT_S},
+            "reports": {"heartbeat_s": HEARTBEAT_S, "missed_max": self.missed_max},
             "snapshot_s": 0.5,
         }
 
@@ -176,7 +177,7 @@ class Lab:
             "plan_keys": {"fill": self.public["fill"]},
             "heartbeat_s": HEARTBEAT_S,
             "report_pause_s": 0.1,
-            "plan_poll_s": 0.5,
+            "plan_poll_s": 0.2,
             "purge_poll_s": 1.0,
             "events_s": 0.5,
             "timeout_s": 3.0,
@@ -244,7 +245,7 @@ class Lab:
             (self.store_of(box)).mkdir(parents=True, exist_ok=True)
             (self.folder / box.id / "run").mkdir(parents=True, exist_ok=True)
             self.crew.start(box.id, self._argv("oca", "serve", box.id))
-        self.wait(self.view, 20, "steering answers")
+        self.wait(self.view, 60, "steering answers")
 
     def _argv(self, service: str, verb: str, name: str) -> list[str]:
         config = self.folder / f"{name}.toml"

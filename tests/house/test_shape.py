@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import statistics
+from functools import cache
 
 from tests.house.tree import PACKAGES, FunctionNode, Module
 from tests.house.tree import modules as modules_of
@@ -14,6 +15,7 @@ FILE_LINES_MAX = 500
 FILE_LINES_P90 = 400
 
 
+@cache
 def modules() -> list[Module]:
     """What is held to the rules of shape: the packages, and the demo and benchmarks as well."""
     return modules_of(packages=(*PACKAGES, "deploy", "benchmarks"))
