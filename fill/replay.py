@@ -1,15 +1,16 @@
 """Days of demand replayed: each night foreseen and planned as `fill plan` does, then judged. Pure.
 
-What a day shows, per site, as shares of the bytes that its clients asked for:
+What a day shows, per site, as shares of the bytes that came to it: what its own clients asked for,
+and what nearer sites could not hold (`Place.nearer`), as plans expect it and as it was:
 
 - `planned`: what the plan expected to serve; `realised`: what its disks then served;
 - `oracle`: what the best disk would have, chosen by whoever knew the day's bytes, without a limit
   on transfer (the fractional knapsack, so an upper bound);
 - `foreseen`: the same choice by the forecast. So oracle − foreseen is the forecast's regret (what
   nobody can foresee included) and foreseen − realised the planner's gap, churn limit included;
-- `lru`: what a cache of the same size served that fills itself by misses alone.
+- `lru`: what a cache of the same size served that fills itself by misses alone, behind caches.
 
-Each site is on its own: no spilling to farther ones, every box in service, links wide enough.
+Every box is in service, links are wide enough.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from fill.forecasting.tomorrow import (
     SiteRows,
     forecast_site,
 )
+from fill.outward import Flow, Misses
 from fill.place import Box, Placed, SiteProblem, place
 from fill.pullthrough import Lru, plays_of
 
@@ -42,12 +44,14 @@ Sequencer = Callable[[int, int, SiteRows], tuple[Sequence[int], Floats]]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One site that is replayed: its boxes, the index of its region, and all its rows, by day."""
+    """One site that is replayed: its boxes, the index of its region, all its rows, by day, and the
+    indexes of the places before it whose demand comes to it where they lack it."""
 
     id: str
     region: int
     boxes: tuple[Box, ...]
     rows: SiteRows
+    nearer: tuple[int, ...] = ()
 
     @property
     def disk_bytes(self) -> int:
@@ -67,9 +71,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class SiteDay:
-    """One site on one day: bytes asked for, shares served (see the module), bytes `fetched` in the
-    night before, that beside the disks (`churn`) and beside what the window carries
-    (`window_use`), and the forecast's WAPE."""
+    """One site on one day: bytes that came to it, shares served (see the module), bytes `fetched`
+    in the night before, that beside the disks (`churn`) and beside what the window carries
+    (`window_use`), and the forecast's WAPE; of the bytes those `taken` over from nearer sites; and
+    of its `own` clients' those that no site served, with plans and with caches."""
 
     site: str
     day: int
@@ -83,6 +88,19 @@ class SiteDay:
     churn: float
     window_use: float
     wape: float
+    taken_bytes: float = 0.0
+    own_bytes: float = 0.0
+    own_left_bytes: float = 0.0
+    own_left_lru_bytes: float = 0.0
+
+
+@dataclass(slots=True)
+class _Day:
+    """What the sites of one day leave to farther ones: expected bytes, real ones, missed plays."""
+
+    expected: Flow = field(default_factory=Flow)
+    actual: Flow = field(default_factory=Flow)
+    misses: Misses = field(default_factory=Misses)
 
 
 @dataclass(slots=True)
@@ -118,14 +136,28 @@ class Replay:
             self._states[site.id] = _State(
                 np.zeros((len(size), len(site.boxes)), bool), Lru(site.disk_bytes, size.tolist())
             )
-        for index, site in enumerate(self.places):
-            for day in range(self.span.first - self.span.history_days, self.span.first):
-                self._lru_share(index, day, _on(site.rows, day))
+        for day in range(self.span.first - self.span.history_days, self.span.first):
+            misses = Misses()
+            for index, site in enumerate(self.places):
+                self._lru_share(index, day, _on(site.rows, day), misses)
         for day in range(self.span.first, self.span.last + 1):
             learned, histories = self._learn(day)
+            flows, found = _Day(), []
             for index, site in enumerate(self.places):
-                found = forecast_site(learned, site.region, histories[index])
-                yield self._judge(index, day, found)
+                expected = _nothing(site.rows)
+                if len(site.rows.at):
+                    expected = forecast_site(learned, site.region, histories[index])
+                found.append(self._judge(index, day, expected, flows))
+            yield from self._told(found, flows)
+
+    def _told(self, found: list[SiteDay], flows: _Day) -> Iterator[SiteDay]:
+        """With what was left of each site's own demand in the end."""
+        for index, each in enumerate(found):
+            yield replace(
+                each,
+                own_left_bytes=float(flows.actual.left[index].sum()),
+                own_left_lru_bytes=flows.misses.bytes_of(index) if self.cache else 0.0,
+            )
 
     def _learn(self, day: int) -> tuple[Learned, list[SiteRows]]:
         first = day - self.span.history_days
@@ -136,22 +168,30 @@ class Replay:
         learner = Learner(assets, first, day - 1, self.regions)
         histories = [_between(site.rows, first, day - 1) for site in self.places]
         for site, rows in zip(self.places, histories, strict=True):
-            learner.add(site.region, rows)
+            if len(site.rows.at):
+                learner.add(site.region, rows)
         return learner.learn(), histories
 
-    def _judge(self, index: int, day: int, found: SiteForecast) -> SiteDay:
+    def _judge(self, index: int, day: int, found: SiteForecast, flows: _Day) -> SiteDay:
         site, state, size = self.places[index], self._states[self.places[index].id], self._size()
         count = len(size)
-        expected, actual = np.zeros(count), np.zeros(count)
-        expected[found.at] = found.bytes_a_day
+        own_expected, own = np.zeros(count), np.zeros(count)
+        own_expected[found.at] = found.bytes_a_day
         today = _on(site.rows, day)
-        actual[today.at] = today.bytes
+        own[today.at] = today.bytes
+        expected = own_expected + flows.expected.taken(site.nearer, count)
+        taken = flows.actual.taken(site.nearer, count)
+        actual = own + taken
         problem = self._problem(site, state, expected, found)
         placed = place(problem, self.knobs)
         held = np.zeros_like(state.held)
         held[placed.row, placed.box] = True
         fetched = float((size[:, None] * (held & ~state.held)).sum())
         first, state.turned_up, state.held = not state.turned_up, True, held
+        there = held.any(axis=1)
+        passed: Floats = np.asarray(placed.unmet_share(expected, self.knobs.away_share))
+        flows.expected.settle(index, site.nearer, own_expected, passed)
+        flows.actual.settle(index, site.nearer, own, np.where(there, 0.0, 1.0))
         total = max(float(actual.sum()), 1.0)
         budget = sum(box.fill_bytes for box in site.boxes)
         return SiteDay(
@@ -159,14 +199,16 @@ class Replay:
             day=day,
             bytes=float(actual.sum()),
             planned=_share(placed, expected),
-            realised=float(actual[held.any(axis=1)].sum()) / total,
+            realised=float(actual[there].sum()) / total,
             foreseen=_best(expected, actual, size, site.disk_bytes) / total,
             oracle=_best(actual, actual, size, site.disk_bytes) / total,
-            lru=self._lru_share(index, day, today),
+            lru=self._lru_share(index, day, today, flows.misses),
             fetched_bytes=0.0 if first else fetched,
             churn=0.0 if first else fetched / max(site.disk_bytes, 1),
             window_use=0.0 if first else fetched / max(budget, 1),
-            wape=wape(expected, actual),
+            wape=wape(expected, actual) if actual.any() else 0.0,
+            taken_bytes=float(taken.sum()),
+            own_bytes=float(own.sum()),
         )
 
     def _problem(
@@ -195,17 +237,27 @@ class Replay:
     def _size(self) -> Floats:
         return np.maximum(self.assets.size_bytes, 1.0)
 
-    def _lru_share(self, index: int, day: int, rows: SiteRows) -> float:
+    def _lru_share(self, index: int, day: int, rows: SiteRows, misses: Misses) -> float:
         """Play a day to the cache; the share of its bytes that were there."""
-        if not len(rows.at) or not self.cache:
+        if not self.cache:
             return 0.0
-        if self.sequence is not None:
-            plays, each = self.sequence(day, index, rows)
-        else:
+        site = self.places[index]
+        plays, each = np.zeros(0, np.int64), np.zeros(0)
+        if len(rows.at) and self.sequence is not None:
+            order, each = self.sequence(day, index, rows)
+            plays = np.asarray(order, np.int64)
+        elif len(rows.at):
             rng = np.random.default_rng((self.seed, day, index))
-            plays, each = plays_of(rows.at, rows.bytes, self._size(), rng)
-        hits = np.array(self._states[self.places[index].id].lru.play(plays))
-        return float(each[hits].sum()) / max(float(each.sum()), 1.0)
+            order, each = plays_of(rows.at, rows.bytes, self._size(), rng)
+            plays = np.asarray(order, np.int64)
+        mixed = np.random.default_rng((self.seed, day, index, 1))
+        cache = self._states[site.id].lru
+        return misses.play(cache, index, site.nearer, (plays, each), mixed)
+
+
+def _nothing(rows: SiteRows) -> SiteForecast:
+    """What is foreseen of a site whose clients never asked for anything."""
+    return SiteForecast(rows.at[:0], np.zeros(0), np.zeros(0))
 
 
 def _on(rows: SiteRows, day: int) -> SiteRows:
@@ -247,6 +299,10 @@ def _mean(group: Sequence[SiteDay]) -> SiteDay:
     return replace(
         group[0],
         bytes=weight,
+        taken_bytes=sum(each.taken_bytes for each in group),
+        own_bytes=sum(each.own_bytes for each in group),
+        own_left_bytes=sum(each.own_left_bytes for each in group),
+        own_left_lru_bytes=sum(each.own_left_lru_bytes for each in group),
         fetched_bytes=sum(each.fetched_bytes for each in group),
         churn=max(each.churn for each in group),
         window_use=max(each.window_use for each in group),

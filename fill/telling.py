@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from fill.commands import bar
 from fill.config import DAY_S
+from fill.explain import amount
 from fill.files import Files, read_files
 from fill.generation import Summary
 from fill.inquiry import offload
@@ -21,6 +23,9 @@ from fill.told import config_option, faults_told, out
 from wire.durable import write_durably
 from wire.errors import NotFoundError
 from wire.offload import OffloadReport
+
+if TYPE_CHECKING:
+    from fill.replay import SiteDay
 
 _file = click.Path(dir_okay=False, path_type=Path)
 COLUMNS = ("planned", "realised", "foreseen", "oracle", "lru")
@@ -38,6 +43,7 @@ def simulate(config: Path, days: int, seed: int, out_file: Path | None) -> None:
 
     Each night is foreseen and planned from the days before it alone, with today's boxes and
     settings. The oracle knew the day; the LRU cache has the same disks and fills itself by misses.
+    What a site lacks comes to the next (embedded, pni, ix, transit), in plans and caches alike.
     Nothing is published. Files that cannot be read are refused with row and field.
 
     \b
@@ -51,21 +57,39 @@ def simulate(config: Path, days: int, seed: int, out_file: Path | None) -> None:
     with bar("sites and days", count) as progress:
         found = run(replayed, progress)
     judged = f"{count // len(replayed.places)} days replayed"
-    table = Table(title=f"{judged}: share of bytes that sites serve themselves")
+    table = Table(title=f"{judged}: share that sites serve of the bytes that come to them")
     table.add_column("site")
-    for column in (*COLUMNS, "forecast regret", "planner gap", "churn at most", "WAPE"):
+    for column in (
+        "from nearer",
+        *COLUMNS,
+        "forecast regret",
+        "planner gap",
+        "churn at most",
+        "WAPE",
+    ):
         table.add_column(column, justify="right")
     sites = totals(found, lambda each: each.site)
     whole = totals(found, lambda _: "all")
     for name, each in [*sites.items(), *whole.items()]:
         shares = [getattr(each, column) for column in COLUMNS]
         regret, gap = each.oracle - each.foreseen, each.foreseen - each.realised
-        cells = [*shares, regret, gap, each.churn, each.wape]
+        cells = [each.taken_bytes / each.bytes, *shares, regret, gap, each.churn, each.wape]
         table.add_row(str(name), *(percent(cell) for cell in cells))
     out.print(table)
+    click.echo(_by_anybody(whole["all"]))
     if out_file is not None:
         write_durably(out_file, msgspec.json.format(msgspec.json.encode(found)))
         click.echo(f"{out_file}: {len(found)} sites and days")
+
+
+def _by_anybody(whole: SiteDay) -> str:
+    """How much of everything some site served, and how much their caches would have."""
+    own = max(whole.own_bytes, 1.0)
+    plans, caches = (
+        percent(1.0 - left / own) for left in (whole.own_left_bytes, whole.own_left_lru_bytes)
+    )
+    asked = amount(whole.own_bytes)
+    return f"of {asked} asked for, sites served {plans} (caches: {caches}), the origin the rest"
 
 
 @click.command()

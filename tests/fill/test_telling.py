@@ -60,6 +60,37 @@ def test_simulate_shows_plan_oracle_and_cache_and_publishes_nothing(fortnight: G
     assert not (fortnight.folder / "state/generations/current").exists()
 
 
+def test_what_a_site_lacks_comes_to_the_next_one(ground: Ground) -> None:
+    """A box of ten assets for an ISP that asks for twelve; another ISP has no box any more: what
+    they lack comes to the exchange, in plans and caches, and adds up."""
+    ground.write_fleet([box for box in ground.boxes if box.site != "isp-a"])
+    assets = list(ground.synthetic(12).entries)
+    ground.demand(
+        *((day, home, asset, 60_000 // (rank + 1)) for day in DAYS for home in ("isp-a", "isp-b")
+          for rank, asset in enumerate(assets))
+    )  # fmt: skip
+    out = ground.folder / "simulated.json"
+    done = ground.fill("simulate", "--days", "2", "--out", str(out))
+    assert "sites served 100.0%" in done.stdout
+    days = {(day["site"], day["day"]): day for day in json.loads(out.read_text())}
+    last = max(day for _, day in days)
+    a, b, x = (days[name, last] for name in ("isp-a", "isp-b", "exchange"))
+    assert (a["realised"], a["oracle"], a["lru"]) == (0.0, 0.0, 0.0)
+    assert 0.9 < b["realised"] < 1.0
+    assert x["own_bytes"] == 0.0 and x["realised"] == 1.0 and x["lru"] == 1.0
+    assert x["bytes"] == x["taken_bytes"] == a["bytes"] + b["bytes"] * (1.0 - b["realised"])
+    assert [each["own_left_bytes"] for each in (a, b, x)] == [0.0, 0.0, 0.0]
+
+
+def test_days_on_which_nothing_was_asked_for_are_replayed_too(ground: Ground) -> None:
+    """Rows of zero bytes: no share of nothing, no fault."""
+    ground.demand(
+        *((day, "isp-a", asset, 0) for day in DAYS for asset in ground.synthetic(3).entries)
+    )
+    assert "14 days" not in ground.fill("simulate", "--days", "3").stderr
+    assert "no demand is known at all" in ground.fill("plan").stdout
+
+
 def test_one_day_of_demand_cannot_be_replayed(ground: Ground) -> None:
     """A forecast needs a day before; said in one line."""
     ground.falling_demand(ground.synthetic(3))
