@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
-from click.testing import CliRunner
 
 from fill.catalogue import Snapshot
-from fill.cli import main
 from fill.files import Files, read_files
 from fill.ingest import make_catalogue
+from tests.typed import Done, typed
 from wire.auth import bearer
 from wire.keys import SigningKey, new_private_pem, parse_private_key, public_text
 
@@ -62,15 +61,6 @@ BOXES = (
     Box("x1", "exchange", 60_000),
     Box("origin", "origin", 10**9),
 )
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 @dataclass
@@ -188,10 +178,10 @@ class Ground:
         return (folder / "slices" / f"{box}.jws").read_bytes()
 
     def fill(self, *args: str, check: bool = True) -> Done:
-        """Run a `fill` command with this configuration, in this process: it is faster."""
-        result = CliRunner().invoke(main, [*args, "--config", str(self.config)])
-        assert not check or result.exit_code == 0, result.output
-        return Done(result.exit_code, result.stdout, result.stderr)
+        """Run a `fill` command with this configuration."""
+        done = typed("fill", *args, "--config", self.config)
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
 
     def serve(self) -> subprocess.Popen[bytes]:
         """Start `fill serve` and wait until it listens."""

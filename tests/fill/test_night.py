@@ -20,6 +20,7 @@ from fill.inquiry import add_purge
 from fill.ledger import Ledger, alone
 from fill.night import open_plans
 from tests.fill.ground import ROOT, Ground
+from tests.typed import typed
 from wire.errors import AuthError, NotFoundError
 from wire.plan import Plan, open_plan
 
@@ -332,11 +333,10 @@ def test_check_config_reads_everything_it_names(ground: Ground) -> None:
 def test_keygen_writes_a_private_file_and_never_over_another(ground: Ground) -> None:
     """PEM with mode 0600; the public half on stdout."""
     path = ground.folder / "new.pem"
-    command = [sys.executable, "-m", "fill", "keygen", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = typed("fill", "keygen", path)
     assert done.stdout.startswith("ed25519:")
     assert path.stat().st_mode & 0o777 == 0o600
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    again = typed("fill", "keygen", path)
     assert again.returncode == 1 and "nothing was written" in again.stderr
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.typed import Done, typed
+
 GOOD = 'id = "a"\nstore = "s"\nrun = "r"\nlisten = "127.0.0.1:8080"\nadmin = "127.0.0.1:9480"\n'
 
 
-def check(folder: Path, text: str, *args: str) -> subprocess.CompletedProcess[str]:
+def check(folder: Path, text: str, *args: str) -> Done:
     path = folder / "box.toml"
     path.write_text(text)
-    command = [sys.executable, "-m", "oca", "check-config", *(args or (str(path),))]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return typed("oca", "check-config", *(args or (path,)))
 
 
 @pytest.mark.parametrize("service", ["oca", "steering", "fill"])
@@ -23,18 +22,11 @@ def test_every_service_takes_the_file_both_ways(tmp_path: Path, service: str) ->
     """`check-config FILE` and `check-config --config FILE` say the same."""
     path = tmp_path / "x.toml"
     path.write_text(GOOD)
-    program = [sys.executable, "-m", service]
-    said = []
-    for args in ([str(path)], ["--config", str(path)]):
-        done = subprocess.run(
-            [*program, "check-config", *args], capture_output=True, text=True, check=False
-        )
-        said.append((done.returncode, done.stdout, done.stderr))
+    said = [typed(service, "check-config", *args) for args in ([path], ["--config", path])]
     assert said[0] == said[1]
-    assert said[0][0] == (0 if service == "oca" else 1)
-    for args in ([], [str(path), "--config", str(path)]):
-        done = subprocess.run([*program, "check-config", *args], capture_output=True, check=False)
-        assert done.returncode == 2
+    assert said[0].returncode == (0 if service == "oca" else 1)
+    for args in ([], [path, "--config", path]):
+        assert typed(service, "check-config", *args).returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from tests.oca.running import (
     stop_group,
     wait_until,
 )
+from tests.typed import typed
 
 BIG = 3_000_000
 
@@ -360,12 +361,12 @@ def test_a_socket_passed_by_systemd_is_served(folder: Path) -> None:
 def test_check_config_names_the_file_and_the_setting_that_is_wrong(tmp_path: Path) -> None:
     """Good: every knob with its reason. Bad: one line, exit 1."""
     path = tmp_path / "box.toml"
-    command = [sys.executable, "-m", "oca", "check-config", str(path)]
     path.write_text('id = "a"\nstore = "s"\nrun = "r"\n')
-    good = subprocess.run(command, capture_output=True, text=True, check=True)
+    good = typed("oca", "check-config", path)
+    assert good.returncode == 0
     assert "timeouts.head_s = 4.0" in good.stdout
     path.write_text('id = "a"\nstore = "s"\nrun = "r"\n[timeouts]\nhead_s = 1000\n')
-    bad = subprocess.run(command, capture_output=True, text=True, check=False)
+    bad = typed("oca", "check-config", path)
     assert bad.returncode == 1
     assert "box.toml" in bad.stderr and "timeouts.head_s" in bad.stderr
     assert "Traceback" not in bad.stderr

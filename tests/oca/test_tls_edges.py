@@ -10,7 +10,6 @@ import socket
 import ssl
 import struct
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from oca.tlsflow import KernelOutflow
 from tests.oca.running import Oca, read_answer, serving, wait_until
 from tests.oca.test_cold import metric
 from tests.oca.test_tls import client, get, make_certificate
+from tests.typed import Done, typed
 
 SIZE = 3_000_017
 CONTENT = random.Random(3).randbytes(SIZE)
@@ -170,9 +170,8 @@ def config(folder: Path, tls: str, more: str = "") -> Path:
     return path
 
 
-def check(path: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "oca", "check-config", *args, str(path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def check(path: Path, *args: str) -> Done:
+    return typed("oca", "check-config", *args, path)
 
 
 def test_check_config_reads_certificates(tmp_path: Path) -> None:

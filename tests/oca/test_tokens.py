@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from oca.settings import FolderSettings
 from tests.oca.running import Oca, read_answer, serving, wait_until
 from tests.oca.test_appliance import Box
+from tests.typed import typed
 from wire.errors import WireError
 from wire.keys import (
     SigningKey,
@@ -37,8 +36,9 @@ CLIENT_KEY = "a256gcm:" + b64url(b"k" * 32)
 
 def oca_says(*args: str | Path) -> str:
     """What the command prints; fails when the command does."""
-    command = [sys.executable, "-m", "oca", *map(str, args)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    done = typed("oca", *args)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 class Folder:
@@ -270,8 +270,7 @@ def test_a_box_of_a_fleet_takes_no_shared_secret(tmp_path: Path) -> None:
     """It would let every box sign for all of them; and check-config shows no secret."""
     box = Box(tmp_path)
     path = box.config(token_keys=f'{{ k1 = "{SECRET}" }}')
-    command = [sys.executable, "-m", "oca", "check-config", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = typed("oca", "check-config", path)
     assert done.returncode == 1
     assert "token_keys.k1" in done.stderr
     alone = path.read_text().replace('[agent]\nkey_file = "key.pem"', "")

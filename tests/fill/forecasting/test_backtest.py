@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.fill.forecasting.tables import line, table
+from tests.typed import Done, typed
 
 REPO = Path(__file__).resolve().parents[3]
 SHARED = Path(os.environ.get("OCA_SHARED", REPO.parent / "shared"))
@@ -18,12 +17,9 @@ HISTORY = SHARED / "data" / "netflix-top10-weekly-to-2025-06.tsv"
 real = pytest.mark.skipif(not HISTORY.is_file(), reason=f"needs {HISTORY} (set OCA_SHARED)")
 
 
-def fill_backtest(*args: str) -> subprocess.CompletedProcess[str]:
+def fill_backtest(*args: str) -> Done:
     """Run the command."""
-    return subprocess.run(
-        [sys.executable, "-m", "fill", "backtest", *args],
-        cwd=REPO, capture_output=True, text=True, timeout=110, check=False,
-    )  # fmt: skip
+    return typed("fill", "backtest", *args)
 
 
 @real

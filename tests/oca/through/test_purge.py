@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,16 +12,16 @@ from tests.oca.agent.world import EPOCH, eventually
 from tests.oca.running import Oca
 from tests.oca.through.test_proxy import status_of
 from tests.oca.through.upstreams import Thing, Upstream, body_of
+from tests.typed import Done, typed
 from wire.plan import PurgeList
 
 Proxy = Callable[..., Oca]
 FRESH = {"Cache-Control": "max-age=600"}
 
 
-def purge(*args: str) -> subprocess.CompletedProcess[str]:
+def purge(*args: str) -> Done:
     """The command."""
-    command = [sys.executable, "-m", "oca", "purge", *args]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return typed("oca", "purge", *args)
 
 
 def test_an_object_is_purged_by_its_url(proxy: Proxy, upstream: Upstream, tmp_path: Path) -> None:
