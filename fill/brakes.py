@@ -6,16 +6,18 @@ fetching is what it would cost to undo it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fill.arrays import Ints, Longs
 from fill.config import BrakeKnobs
+from fill.deaddisks import storable
 from fill.generation import SiteSummary
 from fill.rows import Action, Rows
 from wire.errors import ConflictError
+from wire.reports import DiskTold
 
 
 class BrakesOn(ConflictError):
@@ -37,6 +39,13 @@ class Wants:
 
     assets: Ints
     bytes: Longs
+
+    def storable(self, disks: Sequence[DiskTold]) -> Wants:
+        """Without what belongs on disks that are switched off: that is not dropped, it is gone."""
+        if not disks:
+            return self
+        there = storable(self.assets, disks)
+        return Wants(self.assets[there], self.bytes[there])
 
 
 def wants_of(rows: Rows) -> dict[str, Wants]:

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from pyroaring import BitMap
 
 from fill.arrays import Ints
 from wire.errors import ConflictError
 from wire.ids import ApplianceId, Count, Epoch
-from wire.reports import Inventory, InventoryReply, pack_bitmap, unpack_bitmap
+from wire.reports import DiskTold, Inventory, InventoryReply, pack_bitmap, unpack_bitmap
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """The last inventory of one appliance: its number, and its assets as a bitmap in base64."""
+    """The last inventory of one appliance: its number, its assets as a bitmap in base64, and its
+    disks as long as one of them is switched off."""
 
     appliance: ApplianceId
     epoch: Epoch
     boot: Count
     seq: Count
     assets: str
+    disks: tuple[DiskTold, ...] = ()
 
 
 def take(
@@ -67,4 +70,5 @@ def _stored(message: Inventory, assets: str) -> Stored:
         boot=message.boot,
         seq=message.seq,
         assets=assets,
+        disks=() if message.disks is UNSET else message.disks,
     )

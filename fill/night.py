@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ from wire.fleet import Appliance, Fleet
 from wire.ids import ORIGIN_ID, SiteKind
 from wire.keys import SigningKey
 from wire.plan import Plan, open_plan, sign_plan
+from wire.reports import DiskTold
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,17 @@ class World:
     fleet: Fleet
     purged: frozenset[int]
     now_s: int
+    disks: Mapping[str, tuple[DiskTold, ...]]
 
     @classmethod
     def read(cls, files: Files) -> World:
         """Raises WireError naming the file at fault."""
         catalogue = files.read_catalogue()
         purged = frozenset(files.read_purge(catalogue.epoch).assets)
-        now_s = int(time.time())
-        return cls(files, Ledger(files.state), catalogue, files.read_fleet(), purged, now_s)
+        fleet, now_s = files.read_fleet(), int(time.time())
+        told = {box.id: files.read_inventory(box.id) for box in fleet.appliances}
+        disks = {name: stored.disks for name, stored in told.items() if stored and stored.disks}
+        return cls(files, Ledger(files.state), catalogue, fleet, purged, now_s, disks)
 
     @property
     def today(self) -> date:
@@ -114,6 +118,7 @@ def make_night(files: Files, options: Options) -> Outcome:
             ruling=Ruling(with_triggers(rules, files), titles_of(catalogue), world.today),
             behind=files.config.behind,
             windows={} if knobs.out_of_window else spans_of(fleet, world.now_s),
+            disks=world.disks,
         )
         night = plan_night(inputs, crew.spread)
         rows = rows_of(night)
@@ -193,6 +198,7 @@ def _finish(world: World, options: Options, crew: Crew, made: _Made) -> Outcome:
     if options.canary:
         fresh = {name: fresh[name] for name in (*options.canary, ORIGIN_ID) if name in fresh}
         old = {name: wants for name, wants in old.items() if name in fresh}
+    old = {name: wants.storable(world.disks.get(name, ())) for name, wants in old.items()}
     reasons = unusual(
         old,
         new,

@@ -12,10 +12,12 @@ import numpy as np
 
 from fill.arrays import AssetArrays, DemandArrays, Flags, Floats, Ints
 from fill.config import PlanKnobs
+from fill.deaddisks import live_share, storable
 from fill.hours import Spans, length_s
 from fill.place import Box, Placed, SiteProblem, oracle_bytes, place, points
 from fill.rules import Ruling
 from wire.fleet import Appliance, Fleet, Site
+from wire.reports import DiskTold
 
 POINTS = (0.80, 0.90, 0.95, 0.96, 0.97, 0.98, 0.99)
 
@@ -24,7 +26,8 @@ POINTS = (0.80, 0.90, 0.95, 0.96, 0.97, 0.98, 0.99)
 class Inputs:
     """Everything a night's planning looks at. `held`: appliance → ids, rising (absent: unheard of);
     `behind`: site → nearer sites whose unmet demand it takes (absent: all of them); `windows`:
-    site → when its boxes fill (absent: for the window of the knobs)."""
+    site → when its boxes fill (absent: for the window of the knobs); `disks`: appliance → what it
+    said of its disks (absent: all are in use)."""
 
     assets: AssetArrays
     fleet: Fleet
@@ -34,6 +37,7 @@ class Inputs:
     ruling: Ruling | None = None
     behind: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     windows: Mapping[str, Spans] = field(default_factory=dict)
+    disks: Mapping[str, tuple[DiskTold, ...]] = field(default_factory=dict)
 
     def fill_bytes(self, box: Appliance) -> int:
         """Bytes that a box may pull until the next plan."""
@@ -108,7 +112,7 @@ def plan_site(inputs: Inputs, task: Task) -> SitePlan:
     """Plan one site; equal inputs give equal plans."""
     knobs, assets = inputs.knobs, inputs.assets
     boxes = tuple(
-        Box(box.id, usable_bytes(box, knobs), inputs.fill_bytes(box), box.link_bps)
+        Box(box.id, _room_bytes(inputs, box), inputs.fill_bytes(box), box.link_bps)
         for box in task.boxes
     )
     own_at, known = assets.at(inputs.demand.asset[task.own])
@@ -141,6 +145,11 @@ def plan_site(inputs: Inputs, task: Task) -> SitePlan:
     )
 
 
+def _room_bytes(inputs: Inputs, box: Appliance) -> int:
+    """Usable bytes of the disks that are in use."""
+    return int(usable_bytes(box, inputs.knobs) * live_share(inputs.disks.get(box.id, ())))
+
+
 def _held(inputs: Inputs, box: str) -> tuple[Ints, Ints]:
     """What a box holds: places of what may be planned, and ids of what may not (any more)."""
     ids = inputs.held.get(box)
@@ -171,6 +180,8 @@ def _problem(
     for column, places in enumerate(held):
         stored[np.searchsorted(at, places), column] = True
     may, floor = np.ones(shape, bool), np.zeros(len(at), np.int64)
+    for column, box in enumerate(boxes):
+        may[:, column] = stored[:, column] | storable(assets.ids[at], inputs.disks.get(box.id, ()))
     if inputs.ruling is not None:
         rules = inputs.ruling.at(task.site, {box.id for box in boxes}, assets.ids[at])
         may &= rules.may[:, None]

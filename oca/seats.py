@@ -8,22 +8,21 @@ looks for an asset tries the disks in its order: what was stored when there were
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from pathlib import PurePath
 from typing import Annotated, Literal
 
 import msgspec
-import xxhash
 from msgspec import Meta
+
+from wire.seats import DISKS_MAX, score
+
+__all__ = ["BY_HAND", "DISKS_MAX", "TABLE_FILE", "Disks", "Seat", "Table", "order"]
 
 TABLE_FILE = "disks.json"
 """In the run folder: what the agent tells the workers of the disks, whole, by rename."""
 
-DISKS_MAX = 64
 BY_HAND = "switched off by the operator"
-_HASHES = 2.0**64
 
 
 class Seat(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,13 +59,7 @@ def order(asset: int, seats: Iterable[Seat]) -> list[Seat]:
 
 
 def _score(asset: int, seat: Seat) -> float:
-    drawn = xxhash.xxh3_64_intdigest(asset.to_bytes(8, "little"), _seed(seat.key))
-    return -seat.weight_bytes / math.log((drawn + 0.5) / _HASHES)
-
-
-@lru_cache(DISKS_MAX)
-def _seed(key: str) -> int:
-    return xxhash.xxh3_64_intdigest(key.encode())
+    return score(asset, seat.key, seat.weight_bytes)
 
 
 class Disks:

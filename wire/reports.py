@@ -13,12 +13,13 @@ from collections.abc import Collection
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from pyroaring import BitMap
 
 from wire.errors import WireError
 from wire.fleet import Asn
 from wire.ids import ApplianceId, Count, Epoch, Share
+from wire.seats import DISKS_MAX
 
 # All networks there are come to ~670,000 prefixes of bearable length (shared/data); an appliance
 # that claims to be the place for more than that is at fault.
@@ -60,11 +61,21 @@ class HeartbeatReply(msgspec.Struct, frozen=True, kw_only=True):
     send_routes: bool = False
 
 
+class DiskTold(msgspec.Struct, frozen=True, kw_only=True):
+    """One disk of a box: assets are hashed to it by `key` and its size (wire.seats); whether it is
+    in use. The share of one that is not is stored nowhere else in the box."""
+
+    key: Annotated[str, Meta(max_length=64)]
+    bytes: Annotated[int, Meta(ge=1, le=2**62)]
+    live: bool = True
+
+
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """The assets an appliance holds whole and verified, as roaring bitmaps in base64.
 
     Full: `base_seq` is None and `added` is everything. Delta: what was added and removed since the
     inventory numbered `base_seq`; a receiver that does not have that one asks for a full one.
+    `disks` are all of its disks, said as long as one of them is switched off.
     """
 
     version: Literal[1] = 1
@@ -75,6 +86,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     base_seq: Count | None = None
     added: str
     removed: str = ""
+    disks: Annotated[tuple[DiskTold, ...], Meta(max_length=DISKS_MAX)] | UnsetType = UNSET
 
 
 class InventoryReply(msgspec.Struct, frozen=True, kw_only=True):

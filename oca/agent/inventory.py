@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec import UNSET
 from pyroaring import BitMap
 
-from wire.reports import Inventory, pack_bitmap
+from wire.reports import DiskTold, Inventory, pack_bitmap
 
 
 class Ledger:
@@ -16,12 +17,13 @@ class Ledger:
         """Number 1 is the first one that `update` gives."""
         self.seq = 0
         self.offered = BitMap()
+        self.disks: tuple[DiskTold, ...] = ()
 
-    def update(self, offered: BitMap) -> int:
+    def update(self, offered: BitMap, disks: tuple[DiskTold, ...] = ()) -> int:
         """The number of this inventory: the present one when nothing changed."""
-        if offered != self.offered or not self.seq:
+        if offered != self.offered or disks != self.disks or not self.seq:
             self.seq += 1
-            self.offered = offered
+            self.offered, self.disks = offered, disks
         return self.seq
 
 
@@ -51,4 +53,5 @@ def report(ledger: Ledger, seen: Seen, appliance: str, epoch: str, boot: int) ->
         base_seq=base,
         added=pack_bitmap(added),
         removed=pack_bitmap(removed) if removed else "",
+        disks=ledger.disks or UNSET,
     )

@@ -42,6 +42,7 @@ from wire.codec import decode
 from wire.errors import WireError
 from wire.ids import Epoch
 from wire.keys import SigningKey, VerifyKey, parse_private_key, parse_verify_key
+from wire.reports import DiskTold
 
 REMARK_CHARS_MAX = 300
 ED25519 = "EdDSA"  # its JOSE name
@@ -107,6 +108,7 @@ def assemble(config: Config, session: aiohttp.ClientSession, pool: Pool) -> Part
     reporter = Reporter(
         me, outbox.boot, holdings, pulse, routes, vitals, knobs, remark, events.begin_boot
     )
+    reporter.disks = partial(_disks, store)
     parts = Parts(
         holdings=holdings,
         pulse=pulse,
@@ -168,6 +170,14 @@ def _remark(follower: Follower, fetcher: Fetcher, routes: RoutesFile) -> str:
     struck = fetcher.book.struck(time.monotonic())
     liars = [f"{source} ({why})" for source, why in struck.items() if why in LIES]
     return f"struck off: {', '.join(sorted(liars))}"[:REMARK_CHARS_MAX] if liars else ""
+
+
+def _disks(store: Store) -> tuple[DiskTold, ...]:
+    """What fill is told of the disks: nothing while all of them are in use."""
+    seats = store.disks.seats
+    if all(seat.is_live for seat in seats):
+        return ()
+    return tuple(DiskTold(key=s.key, bytes=s.weight_bytes, live=s.is_live) for s in seats)
 
 
 async def _watch(parts: Parts, period_s: float) -> None:

@@ -20,7 +20,7 @@ from oca.agent.routes import RoutesFile
 from oca.agent.vitals import Vitals
 from wire.errors import OcaError
 from wire.log import get
-from wire.reports import Heartbeat, Inventory, InventoryReply, Routes
+from wire.reports import DiskTold, Heartbeat, Inventory, InventoryReply, Routes
 
 STALE_HEARTBEATS = 3
 """A replica that did not hear from us for so long offers us to nobody (CONTRACTS)."""
@@ -76,10 +76,12 @@ class Reporter:
         self._ledger = Ledger()
         self._heartbeats = self._outgrown = 0
         self.links = {base: Link(base) for base in knobs.steering}
+        self.disks: Callable[[], tuple[DiskTold, ...]] = tuple
+        """What inventories say of the box's disks: nothing while all of them are in use."""
 
     def number(self) -> int:
         """The number of the present inventory."""
-        return self._ledger.update(self._holdings.bitmap())
+        return self._ledger.update(self._holdings.bitmap(), self.disks())
 
     def confirmed(self, seq: int, now_s: float) -> bool:
         """Whether every replica that may still offer this box has inventory `seq` or a later one.

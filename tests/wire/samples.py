@@ -55,6 +55,13 @@ SAMPLES: dict[str, Any] = {
         appliance="oca-a1", epoch=EPOCH, boot=4, seq=2, base_seq=1,
         added=reports.pack_bitmap(BitMap([9])), removed=reports.pack_bitmap(BitMap([1])),
     ),
+    "inventory-disks": reports.Inventory(
+        appliance="oca-a1", epoch=EPOCH, boot=4, seq=3, base_seq=2, added="",
+        disks=(
+            reports.DiskTold(key="5f0c", bytes=16_000_000_000_000),
+            reports.DiskTold(key="a1b2", bytes=16_000_000_000_000, live=False),
+        ),
+    ),
     "inventory-reply": reports.InventoryReply(boot=4, seq=2),
     "routes": reports.Routes(
         appliance="oca-a1", epoch=EPOCH, boot=4, seq=1,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 from pyroaring import BitMap
 
 from oca.agent.answer import SourceFault, judge, suspects
@@ -29,7 +30,7 @@ from wire.errors import WireError
 from wire.keys import new_private_pem
 from wire.knobs import config_of
 from wire.plan import Desired, Plan, Source, SourceKind
-from wire.reports import unpack_bitmap
+from wire.reports import DiskTold, unpack_bitmap
 
 DIGEST = "0" * 64
 EPOCH = "00000000000000aa"
@@ -353,6 +354,17 @@ def test_a_delta_leads_from_what_a_receiver_has_to_what_is() -> None:
     assert (change.seq, change.base_seq) == (2, 1)
     assert set(unpack_bitmap(change.added, "")) == {3}
     assert set(unpack_bitmap(change.removed, "")) == {1}
+
+
+def test_a_disk_that_goes_off_is_another_inventory() -> None:
+    """Also one that nothing was on: it is told while it lasts, and not when all disks are well."""
+    ledger, dead = Ledger(), (DiskTold(key="d", bytes=9, live=False),)
+    assert ledger.update(BitMap([1])) == 1
+    assert report(ledger, Seen(), "a1", EPOCH, 3).disks is UNSET
+    assert ledger.update(BitMap([1]), dead) == 2 == ledger.update(BitMap([1]), dead)
+    assert report(ledger, Seen(1, BitMap([1])), "a1", EPOCH, 3).disks == dead
+    assert ledger.update(BitMap([1])) == 3
+    assert report(ledger, Seen(2, BitMap([1])), "a1", EPOCH, 3).disks is UNSET
 
 
 def reading(**changes: object) -> Readings:
