@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from aiohttp import web
-from playwright.async_api import Error, Page, Request, Response, async_playwright
+from playwright.async_api import Error, Page, Response, async_playwright
 
 PAGES = Path(__file__).parent / "pages"
 PLAYERS = Path(__file__).parents[2] / "deploy" / "demo" / "players" / "node_modules"
@@ -36,8 +36,8 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class Got:
-    """One answer that the player received: monotonic seconds of question and answer, status, host
-    and path."""
+    """One answer that the player received: monotonic seconds of question and answer by the
+    browser's own clock (a busy machine tells us of both later), status, host and path."""
 
     asked_s: float
     at_s: float
@@ -52,8 +52,9 @@ class Got:
 
 @dataclass(frozen=True)
 class Told:
-    """What steering told a player: when (monotonic seconds), at which URL, and what."""
+    """What steering told a player: asked and answered when (as in Got), at which URL, and what."""
 
+    asked_s: float
     at_s: float
     url: str
     text: str
@@ -66,6 +67,15 @@ class Told:
         found: list[str] = json.loads(self.text)["PATHWAY-PRIORITY"]
         return found
 
+    @property
+    def current(self) -> str:
+        """Where the player said it was, last; empty where it did not say."""
+        said = parse_qs(urlsplit(self.url).query)
+        hints = [
+            value for key, values in said.items() if key.endswith("_pathway") for value in values
+        ]
+        return hints[-1].strip('"').rpartition(",")[2] if hints else ""
+
 
 @dataclass
 class Viewer:
@@ -75,25 +85,22 @@ class Viewer:
     page: Page
     got: list[Got] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
-    begun: dict[Request, float] = field(default_factory=dict)
     reading: set[asyncio.Task[None]] = field(default_factory=set)
 
     def listen(self) -> None:
-        """Note what the page asks and gets from now on."""
-        self.page.on("request", lambda request: self.begun.update({request: time.monotonic()}))
+        """Note what the page gets from now on."""
         self.page.on("response", self._note)
 
     def _note(self, response: Response) -> None:
-        now_s, parts = time.monotonic(), urlsplit(response.url)
-        asked_s = self.begun.pop(response.request, now_s)
+        (asked_s, at_s), parts = _times(response), urlsplit(response.url)
         host, path = parts.hostname or "", parts.path
-        self.got.append(Got(asked_s, now_s, response.status, host, path))
+        self.got.append(Got(asked_s, at_s, response.status, host, path))
         if path.startswith("/v1/") and response.status == 200:
-            self.reading.add(asyncio.create_task(self._read(response, now_s)))
+            self.reading.add(asyncio.create_task(self._read(response, asked_s, at_s)))
 
-    async def _read(self, response: Response, at_s: float) -> None:
+    async def _read(self, response: Response, asked_s: float, at_s: float) -> None:
         with contextlib.suppress(Error):  # the page may be gone
-            self.told.append(Told(at_s, response.url, await response.text()))
+            self.told.append(Told(asked_s, at_s, response.url, await response.text()))
 
     async def position_s(self) -> float:
         """Where the film is."""
@@ -111,6 +118,13 @@ class Viewer:
     def asked(self, path_part: str, since_s: float = 0.0) -> list[Got]:
         """The answers whose path contains `path_part`."""
         return [got for got in self.got if path_part in got.path and got.asked_s >= since_s]
+
+
+def _times(response: Response) -> tuple[float, float]:
+    """When the browser began to ask and was answered, in our monotonic seconds."""
+    timing = response.request.timing
+    asked_s = timing["startTime"] / 1000 - time.time() + time.monotonic()
+    return asked_s, asked_s + max(0.0, timing["responseStart"] / 1000)
 
 
 def chromium_path() -> str:
