@@ -90,8 +90,11 @@ class FillConfig:
     kid: str = knob("fill", why="Name of the signing key; appliances look it up, so keys rotate.")
     listen: str = knob("127.0.0.1:18090", why="Where appliances and steering reach fill serve.")
     admin_listen: str = knob("127.0.0.1:9482", why="Metrics and reports: never on the public side.")
+    former_keys: Mapping[str, str] = knob(
+        {}, why="Public halves of former signing keys, by kid: their purge list still holds."
+    )
     steering_keys: Mapping[str, str] = knob(
-        {}, why="Public keys of steering replicas, by id: they may read the titles."
+        {}, why="Public keys of steering replicas, by their `kid`: they may read the titles."
     )
     behind: Mapping[str, tuple[str, ...]] = knob(
         {}, why="Site -> nearer sites whose unmet demand it takes; without an entry, all of them."

@@ -10,7 +10,7 @@ from fill.catalogue import Snapshot, read_catalogue
 from fill.config import FillConfig
 from fill.inventory import Stored
 from wire.codec import decode
-from wire.errors import WireError
+from wire.errors import AuthError, WireError
 from wire.fleet import Fleet, read_fleet
 from wire.ids import ORIGIN_ID
 from wire.keys import SigningKey, VerifyKey, parse_private_key, parse_verify_key
@@ -80,9 +80,13 @@ class Files:
         return parse_private_key(read_bytes(path), self.config.kid, str(path))
 
     def own_keys(self) -> dict[str, VerifyKey]:
-        """The key that opens what fill itself signed, by kid; raises WireError."""
+        """The keys that open what fill itself signed, by kid; raises WireError."""
         key = self.signing_key()
-        return {key.kid: VerifyKey(key.alg, key.key)}
+        former = {
+            kid: parse_verify_key(text, f"former_keys.{kid}")
+            for kid, text in self.config.former_keys.items()
+        }
+        return {**former, key.kid: VerifyKey(key.alg, key.key)}
 
     def steering_keys(self) -> dict[str, VerifyKey]:
         """The keys of steering replicas, by id; raises WireError naming the bad one."""
@@ -101,7 +105,11 @@ class Files:
     def read_purge(self, epoch: str) -> PurgeList:
         """The purge list of this world (empty, number 0, before the first purge)."""
         if self.purge.exists():
-            purge = open_purge(self.purge.read_bytes(), self.own_keys())
+            try:
+                purge = open_purge(self.purge.read_bytes(), self.own_keys())
+            except AuthError as exc:
+                hint = "is its public half in former_keys?"
+                raise WireError(str(self.purge), "", str(exc), hint=hint) from exc
             if purge.epoch == epoch:
                 return purge
         return PurgeList(epoch=epoch, number=0, assets=())

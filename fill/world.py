@@ -105,10 +105,8 @@ class World:
         return await asyncio.to_thread(self._sign_purge, snapshot.epoch)
 
     def _sign_purge(self, epoch: str) -> Document:
-        purge = self.files.read_purge(epoch)
-        if purge.number:
-            return Document(self.files.purge.read_bytes(), purge.number)
-        return Document(sign_purge(purge, self.files.signing_key()), 0)
+        purge = self.files.read_purge(epoch)  # a former key may have signed it
+        return Document(sign_purge(purge, self.files.signing_key()), purge.number)
 
     def _read_catalogue(self) -> tuple[Snapshot, Titles]:
         snapshot = self.files.read_catalogue()

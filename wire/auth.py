@@ -95,7 +95,7 @@ def _claims(text: str, keys: Mapping[str, VerifyKey]) -> dict[str, object]:
         kid, payload = proven(text, keys)
         claims = msgspec.json.decode(payload)
     except UnknownKeyError as exc:
-        raise AuthError(f"nobody here knows the appliance {str(exc)[:64]!r}") from exc
+        raise AuthError(f"nobody here knows the key {str(exc)[:64]!r}") from exc
     except (JwsError, msgspec.DecodeError, ValueError, RecursionError) as exc:
         raise AuthError("the signature does not hold") from exc
     if not isinstance(claims, dict) or claims.get("iss") != kid:
