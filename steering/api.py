@@ -42,7 +42,10 @@ PREFLIGHT = {
     "Access-Control-Max-Age": "86400",
 }
 
-_HOST = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?\Z|\[[0-9A-Fa-f:.]+\](:\d{1,5})?\Z")
+HOST_CHARS_MAX = 261  # a DNS name of 255 and a port
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?\Z"
+)
 TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -124,7 +127,8 @@ class Api:
         """Our own base URL as players reach it; raises WireError."""
         if self._public_url:
             return self._public_url
-        if not _HOST.match(request.host):
+        named = _HOST.match(request.host)
+        if named is None or len(request.host) > HOST_CHARS_MAX or int(named["port"] or 0) > 65535:
             raise WireError("header", "Host", "this is not a host")
         return f"{request.scheme}://{request.host}"
 

@@ -21,7 +21,7 @@ from wire.codec import decode
 from wire.errors import ForbiddenError, OcaError, PeerError, WireError
 from wire.keys import VerifyKey
 from wire.reports import Heartbeat, Inventory, Routes
-from wire.web import caller_of, json_response
+from wire.web import BODY_S_MAX, caller_of, json_response
 
 AUDIENCE = "steering"
 HEARTBEAT_BYTES_MAX = 64 * 1024
@@ -156,15 +156,20 @@ class Intake:
 
 
 async def _bounded(request: web.Request, what: str, bytes_max: int) -> bytes:
-    """The body; raises TooLargeError as soon as it is known to be longer than it may be."""
+    """The body; raises TooLargeError as soon as it is known to be longer than it may be, WireError
+    when it does not come."""
     pieces, size = [], request.content_length or 0
     if size <= bytes_max:
         size = 0
-        async for piece in request.content.iter_any():
-            pieces.append(piece)
-            size += len(piece)
-            if size > bytes_max:
-                break
+        try:
+            async with asyncio.timeout(BODY_S_MAX):
+                async for piece in request.content.iter_any():
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > bytes_max:
+                        break
+        except TimeoutError as exc:
+            raise WireError(what, "", f"it did not come within {BODY_S_MAX:g} s") from exc
     if size > bytes_max:
         raise TooLargeError(f"{what}: the body has at most {bytes_max:,} bytes")
     return b"".join(pieces)

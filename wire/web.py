@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -26,11 +28,14 @@ T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BACKLOG = 1024  # connections that wait for a busy loop; the kernel turns away what is more
+IDLE_S = 75.0  # longer than balancers keep a connection; a head that comes slower has no end
+BODY_S_MAX = 60.0  # 32 MB on a poor line; what takes longer is held back on purpose
 SHUTDOWN_S = 5.0  # control answers are short; whoever is still writing after this is gone
 UNPROVEN_BYTES_MAX = 64 * 1024  # what is read of a stranger's body, whose signature covers it
 _log = get("web")
 _refusals, _faults = Bounded("web"), Bounded("web", 5)
 _FRAMING = "the body is not as its headers say: chunks, lengths, coding (RFC 9112 §7)"
+_QUOTED = re.compile(r":\s*(?:b['\"]|bytearray|$)|\n")
 PATH_CHARS_MAX = 256  # of a stranger\'s text in a line of the log
 
 
@@ -70,7 +75,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return problem_response(Problem(status=500, title="Internal Server Error"))
 
 
-def _tell_refusal(request: web.Request, why: str) -> None:
+def _tell_refusal(request: web.BaseRequest, why: str) -> None:
     told = _refusals.warning(
         "refused",
         path=request.path[:PATH_CHARS_MAX],
@@ -102,7 +107,11 @@ async def read_signed(
     if length is None or length > UNPROVEN_BYTES_MAX:
         header = request.headers.get("Authorization", "")
         check_before_body(header, keys, audience, time.time())
-    body = await request.read()
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            body = await request.read()
+    except TimeoutError as exc:
+        raise WireError(what, "", f"it did not come within {BODY_S_MAX:g} s") from exc
     caller = caller_of(request, keys, audience, body)
     return caller, decode(kind, body, what)
 
@@ -156,15 +165,70 @@ async def _listen(
     running: contextlib.AsyncExitStack, address: str, app: web.Application, front: Front | None
 ) -> None:
     host, port = listen_address(address, "listen")
-    # A compressed body would be unpacked, a thousandfold, before anybody asked whose it is.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, auto_decompress=False)
+    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S)
     running.push_async_callback(runner.cleanup)
     await runner.setup()
-    server = runner.server
-    if front is None or server is None:
-        await web.TCPSite(runner, host, port, reuse_address=True, backlog=BACKLOG).start()
-        return
-    listening = await asyncio.get_running_loop().create_server(
-        lambda: front(server), host, port, reuse_address=True, backlog=BACKLOG
+    server, loop = runner.server, asyncio.get_running_loop()
+    if server is None:
+        raise OcaError("aiohttp made no server")
+
+    def connection() -> asyncio.Protocol:
+        return _Connection(server, loop)
+
+    listening = await loop.create_server(
+        connection if front is None else lambda: front(connection),
+        host,
+        port,
+        reuse_address=True,
+        backlog=BACKLOG,
     )
     running.callback(listening.close)
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's protocol, whose own refusals (of what is no HTTP) are problem documents, too."""
+
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        # A compressed body would be unpacked, a thousandfold, before anybody asked whose it is.
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's own word for none
+            auto_decompress=False,
+            keepalive_timeout=IDLE_S,
+        )
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what cannot be read, or a fault of ours, and close."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is on its way already")
+        detail = "" if status == 500 else _first_words(message or "")
+        if status == 500:
+            _faults.error("fault", path=request.path[:PATH_CHARS_MAX], exc_info=exc)
+        else:
+            _tell_refusal(request, detail)
+        title = HTTPStatus(status).phrase
+        field = "" if status == 500 else "head"
+        made = problem_response(Problem(status=status, title=title, detail=detail, field=field))
+        made.force_close()
+        return made
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write an answer; one that aiohttp made before our handlers is a problem as well."""
+        if isinstance(resp, web.HTTPException) and resp.status >= 400:
+            told = _first_words(resp.text or "")
+            resp = problem_response(Problem(status=resp.status, title=resp.reason, detail=told))
+        return await super().finish_response(request, resp, start_time)
+
+
+def _first_words(message: str) -> str:
+    """What a parser says, without what it quotes of a stranger's bytes."""
+    return _QUOTED.split(message, maxsplit=1)[0].strip(" :")[:PATH_CHARS_MAX]
