@@ -1,12 +1,11 @@
 """The operator's tables of AS numbers and places, read from CSV in a process of their own.
 
-`python -m steering.networks asn|place FILE` writes one table to stdout, at low priority: half a
+`python -m steering.networks FD asn|place FILE` writes one table to FD, at low priority: half a
 million rows would hold up the loop for seconds.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import io
 import os
@@ -17,6 +16,7 @@ from typing import NamedTuple, NoReturn
 
 import msgspec
 
+from steering.aside import TooLongError, answer, aside
 from steering.places import (
     NetworkTable,
     Tables,
@@ -97,55 +97,45 @@ def _stamp(file: Path | None) -> tuple[object, ...]:
 
 
 async def _read(kind: str, file: Path) -> NetworkTable:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "steering.networks", kind, str(file),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
     try:
-        made, why = await asyncio.wait_for(process.communicate(), READ_S_MAX)
-    except TimeoutError as exc:
+        code, made = await aside("steering.networks", (kind, str(file)), (), READ_S_MAX)
+    except TooLongError as exc:
         raise WireError(str(file), "", "it takes too long to read") from exc
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise _fault(file, why)
+    except OSError as exc:
+        raise WireError(str(file), "", f"it cannot be read: {exc.strerror}") from exc
+    if code:
+        raise _fault(file, made)
     table = _LOADED[kind](made)
     _log.info("a table of networks is used", file=str(file), networks=len(table))
     return table
 
 
-def _fault(file: Path, why: bytes) -> WireError:
-    """What the process said on stderr, its last line in JSON."""
+def _fault(file: Path, said: memoryview) -> WireError:
+    """What the process answered instead of a table."""
     try:
-        what, where, detail, hint = msgspec.json.decode(
-            why.rpartition(b"\n")[2], type=tuple[str, str, str, str]
-        )
+        what, where, detail, hint = msgspec.json.decode(said, type=tuple[str, str, str, str])
     except msgspec.DecodeError:
         return WireError(str(file), "", "the process that reads it died")
     return WireError(what, where, detail, hint=hint)
 
 
 def main() -> None:
-    """Read one table; says on stderr (JSON) what is wrong, with exit code 1."""
+    """Read one table; answers what is wrong (JSON) instead, with exit code 1."""
     os.nice(NICENESS)
-    kind, path = sys.argv[1:]
+    fd, kind, path = sys.argv[1:]
     try:
         # closed by the TextIOWrapper around it
         raw = gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # noqa: SIM115
         with io.TextIOWrapper(raw, encoding="utf-8", newline="") as lines:
-            made = _READ[kind](lines, path).to_bytes()
+            answer(int(fd), _READ[kind](lines, path).to_bytes())
     except WireError as exc:
-        _give_up(exc)
+        _give_up(int(fd), exc)
     except (OSError, EOFError, ValueError) as exc:
-        _give_up(WireError(path, "", f"it cannot be read: {exc}"))
-    sys.stdout.buffer.write(made)
+        _give_up(int(fd), WireError(path, "", f"it cannot be read: {exc}"))
 
 
-def _give_up(exc: WireError) -> NoReturn:
-    said = (exc.what, exc.where, exc.detail, exc.hint)
-    sys.stderr.buffer.write(msgspec.json.encode(said))
+def _give_up(fd: int, exc: WireError) -> NoReturn:
+    answer(fd, msgspec.json.encode((exc.what, exc.where, exc.detail, exc.hint)))
     sys.exit(1)
 
 

@@ -1,30 +1,32 @@
 """What would hold up the loop for seconds, in a process of its own: large route reports and tables.
 
-`python -m steering.offload sift|build` is one job, from stdin to stdout, at low priority. Threads
+`python -m steering.offload FD sift|build …` is one job, from stdin to FD, at low priority. Threads
 would not do: decoding a full table holds the interpreter for a second, building one for two.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import struct
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+from steering.aside import TooLongError, answer, aside
 from steering.locate import RouteTable, Source
 from steering.packed import Packed
 from steering.record import Sifted, sift_for
+from wire import log
 from wire.codec import decode
+from wire.durable import write_durably
 from wire.errors import UnavailableError, WireError
 from wire.reports import Routes
 
 NICENESS = 10
 JOB_S_MAX = 120.0  # a full table takes 5 s, on a busy machine ten times as long
-ANSWER_READ_BYTES = 1024 * 1024
 _LENGTH = struct.Struct(">I")
 
 
@@ -67,46 +69,24 @@ async def sift_elsewhere(body: bytes, origin_asns: Collection[int]) -> tuple[Rou
     return sifted.report, (Packed.from_buffer(sifted.packed), sifted.dropped)
 
 
-async def build_elsewhere(sources: Sequence[Source]) -> bytes:
-    """The route table of these sources, for `RouteTable.from_buffer`; raises UnavailableError."""
+async def build_elsewhere(sources: Sequence[Source], keep: Path) -> memoryview:
+    """The route table of these sources, for `RouteTable.from_buffer`, kept in the file `keep` as
+    well; raises UnavailableError."""
     parts = (_Part(one.site, one.gone, one.routes.to_bytes()) for one in sources)
-    return await _run("build", map(msgspec.msgpack.encode, parts))
+    return await _run("build", map(msgspec.msgpack.encode, parts), str(keep))
 
 
-async def _run(job: str, given: Iterable[bytes]) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "steering.offload", job,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=ANSWER_READ_BYTES,
-    )  # fmt: skip
+async def _run(job: str, given: Iterable[bytes], *words: str) -> memoryview:
+    framed = (_LENGTH.pack(len(piece)) + piece for piece in given)
     try:
-        async with asyncio.timeout(JOB_S_MAX):
-            made = await _talk(process, given)
-            await process.wait()
-    except TimeoutError as exc:
+        code, made = await aside("steering.offload", (job, *words), framed, JOB_S_MAX)
+    except TooLongError as exc:
         raise UnavailableError("routes take too long to work out; send them again") from exc
-    except (ConnectionError, BrokenPipeError):
-        made = b""
-        await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
+    except OSError as exc:
+        raise UnavailableError(f"routes could not be worked out: {exc.strerror}") from exc
+    if code:
         raise UnavailableError("routes could not be worked out; send them again")
     return made
-
-
-async def _talk(process: asyncio.subprocess.Process, given: Iterable[bytes]) -> bytes:
-    """Piece by piece, each made when the last is on its way: the loop answers in between."""
-    stdin, stdout = process.stdin, process.stdout
-    if stdin is None or stdout is None:
-        raise UnavailableError("there is no process to talk to")
-    for piece in given:
-        stdin.write(_LENGTH.pack(len(piece)) + piece)
-        await stdin.drain()
-        await asyncio.sleep(0)
-    stdin.close()
-    return await stdout.read()
 
 
 def sift_job(given: Iterator[bytes]) -> bytes:
@@ -135,10 +115,17 @@ def pieces(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def main() -> None:
-    """One job."""
+    """One job: FD sift, or FD build FILE."""
     os.nice(NICENESS)
-    job = {"sift": sift_job, "build": build_job}[sys.argv[1]]
-    sys.stdout.buffer.write(job(pieces(sys.stdin.buffer)))
+    fd, job, *words = sys.argv[1:]
+    made = {"sift": sift_job, "build": build_job}[job](pieces(sys.stdin.buffer))
+    answer(int(fd), made)
+    for file in words:
+        try:
+            write_durably(Path(file), made)
+        except OSError as exc:
+            log.configure("steering", "info")
+            log.get("offload").error("the route table was not kept", why=str(exc))
 
 
 if __name__ == "__main__":

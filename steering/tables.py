@@ -8,7 +8,6 @@ from pathlib import Path
 from steering.locate import RouteTable
 from steering.offload import build_elsewhere
 from steering.view import View
-from wire.durable import write_durably
 from wire.errors import OcaError, WireError
 from wire.log import get
 
@@ -39,9 +38,8 @@ class TableBuilder:
             if sum(len(source.routes) for source in sources) <= INLINE_ROUTES_MAX:
                 self._view.set_table(RouteTable.build(sources))
             else:
-                made = await build_elsewhere(sources)
+                made = await build_elsewhere(sources, self._file)
                 self._view.set_table(RouteTable.from_buffer(made))
-                await asyncio.to_thread(self._keep, made)
             self._built = begun
 
     def load(self, now_s: float) -> bool:
@@ -63,9 +61,3 @@ class TableBuilder:
             await self.rebuild(now_s)
         except OcaError as exc:
             _log.error("the route table was not built", why=str(exc))
-
-    def _keep(self, made: bytes) -> None:
-        try:
-            write_durably(self._file, made)
-        except OSError as exc:
-            _log.error("the route table was not kept", why=str(exc))
