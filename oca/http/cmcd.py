@@ -64,7 +64,7 @@ def parse_cmcd(raw: bytes) -> Cmcd:
 
 def _value(key: str, raw: bytes | None) -> object:
     if key in _FLAGS:
-        return raw is None or raw == b"true"
+        return raw in (None, b"true", b"?1")  # the last as RFC 8941 writes it
     if raw is None:
         return None
     if key in _NUMBERS:

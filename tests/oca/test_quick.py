@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,53 @@ def test_pipelined_hot_requests_are_answered_in_order(oca: tuple[Oca, Path]) -> 
             content = (root / name).read_bytes()
             body = read_answer(stream).body
             assert body == (content if span is None else content[span[0] : span[1] + 1])
+
+
+KINDS = (
+    b"GET /%b HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /%b HTTP/1.1\r\nHost: h\r\nRange: bytes=5-9\r\n\r\n",
+    b"GET /%b HTTP/1.1\r\nHost: h\r\nRange: bytes=0-0, -3\r\n\r\n",
+    b"GET /%b HTTP/1.1\r\nHost: h\r\nRange: bytes=99999999-\r\n\r\n",
+    b"GET /%b HTTP/1.1\r\nHost: h\r\nIf-None-Match: *\r\n\r\n",
+    b'GET /%b HTTP/1.1\r\nHost: h\r\nIf-Match: "x"\r\n\r\n',
+    b"GET /%b/gone HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /%b/range/10-19 HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"\r\nHEAD /%b HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"OPTIONS /%b HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /%b HTTP/1.0\r\nConnection: keep-alive\r\nRange: bytes=3-4\r\n\r\n",
+    b"POST /%b HTTP/1.1\r\nHost: h\r\nContent-Length: 14\r\n\r\nGET / HTTP/1.1",
+    b"GET /%b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nRange: bytes=7-9\r\n\r\n"
+    b"5;a=b\r\nhello\r\n0\r\nT: x\r\n\r\n",
+)
+
+
+def pieces_of(raw: bytes, rng: random.Random) -> list[bytes]:
+    """Whole, byte by byte, or anyhow."""
+    most = rng.choice([len(raw), 1, 7, 100, 300])
+    cuts = [0]
+    while cuts[-1] < len(raw):
+        cuts.append(cuts[-1] + rng.randint(1, most))
+    return [raw[a:b] for a, b in pairwise(cuts)]
+
+
+def test_answers_do_not_depend_on_packets_or_neighbours(oca: tuple[Oca, Path]) -> None:
+    """Requests of every kind, in any order and in any pieces, get what each gets alone."""
+    running, _ = oca
+    rng = random.Random(11)
+    asked = [(kind % name, b"HEAD" in kind) for kind in KINDS for name in (b"small.m4s",)]
+    asked += [(kind % b"middle.m4s", False) for kind in KINDS[:3]]
+
+    def told(picked: list[tuple[bytes, bool]]) -> list[tuple[int, dict[str, str], bytes]]:
+        with running.connect() as sock:
+            stream = sock.makefile("rb")
+            for piece in pieces_of(b"".join(raw for raw, _ in picked), rng):
+                sock.sendall(piece)
+            answers = [read_answer(stream, "HEAD" if head else "GET") for _, head in picked]
+        for answer in answers:
+            del answer.fields["date"]
+        return [(answer.status, answer.fields, answer.body) for answer in answers]
+
+    alone = {pair: told([pair])[0] for pair in asked}
+    for _ in range(60):
+        picked = rng.choices(asked, k=rng.choice([2, 3, 6]))
+        assert told(picked) == [alone[pair] for pair in picked]
