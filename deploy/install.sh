@@ -84,7 +84,7 @@ install_units() {
     done
     one_socket_per_core
     cp "$ROOT/deploy/systemd/oca-cdn.sysusers" "$DESTDIR/usr/local/lib/sysusers.d/oca-cdn.conf"
-    cp "$ROOT/docs/OPERATING.md" "$ROOT/docs/KNOBS.md" "$DESTDIR$PREFIX/share/"
+    cp -r "$ROOT"/docs/*.md "$ROOT/deploy/bgp" "$ROOT/deploy/monitoring" "$DESTDIR$PREFIX/share/"
 }
 
 make_users() {
