@@ -14,7 +14,7 @@ from wire.errors import WireError
 
 DAY_MIN = 24 * 60
 MINUTE_S = 60
-_WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)\Z")
+_WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,8 @@ def parse_window(text: str, zone: str, what: str) -> Window:
     if match:
         hours, minutes, hours_to, minutes_to = (int(group) for group in match.groups())
         start, end = hours * 60 + minutes, hours_to * 60 + minutes_to
-        if start < DAY_MIN and end <= DAY_MIN and minutes < 60 and minutes_to < 60:
+        fits = start < DAY_MIN and end <= DAY_MIN and minutes < 60 and minutes_to < 60
+        if fits and start != end:  # one of no length would never open, and nobody would know why
             return Window(start, end, place)
     raise WireError(f"{what}.window", "", f"{text!r} is not a window", hint="such as 02:00-14:00")
 

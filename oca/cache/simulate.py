@@ -98,7 +98,8 @@ def simulate(
 
     One JSON line per policy and size: policy, bytes, requests, object_miss_ratio, byte_miss_ratio.
     TRACE is in libCacheSim's binary format if its name ends in .oracleGeneral.bin, and otherwise
-    text with lines of `time id bytes`. Nothing is fetched or stored; it is read once.
+    text with lines of `time id bytes`; a pipe will do (/dev/stdin). Nothing is fetched
+    or stored; it is read once.
     """
     table = any(_plain(name) == ALL for name in names)
     replays = [
@@ -133,7 +134,8 @@ def _run(trace: Path, replays: Sequence[Replay]) -> None:
         for batch in batches(_rows(file, trace.name), BATCH_ROWS):
             for replay in replays:
                 replay.feed(batch)
-            progress.update(task, completed=file.tell())
+            if file.seekable():  # a pipe does not know how far it is
+                progress.update(task, completed=file.tell())
     if not replays[0].requests:
         raise WireError(trace.name, "", "holds no requests")
 

@@ -24,6 +24,8 @@ Request = tuple[float, int, int]
 
 ORACLE_ROW = struct.Struct("<IQIq")
 TEXT_FIELDS = ("time", "id", "bytes")
+HEADER = [name.encode() for name in TEXT_FIELDS]
+"""What a first line may say instead of a request."""
 LINE_BYTES_MAX = 4096
 """A longer line is no row of a trace; without a bound a binary file would be one endless line."""
 SIZE_BYTES_MAX = 1 << 62
@@ -66,7 +68,7 @@ def text_rows(lines: Iterable[bytes], name: str) -> Iterator[Request]:
         if len(line) > LINE_BYTES_MAX:
             raise WireError(name, f"row {number}", f"longer than {LINE_BYTES_MAX} bytes", hint=HINT)
         fields = line.split()
-        if not fields or fields[0].startswith(b"#"):
+        if not fields or fields[0].startswith(b"#") or (number == 1 and fields == HEADER):
             continue
         if len(fields) != len(TEXT_FIELDS):
             raise WireError(

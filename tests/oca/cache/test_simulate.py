@@ -118,6 +118,18 @@ def test_wrong_options_are_told(trace: Path, arguments: list[str], fault: str) -
     assert done.returncode == 2
 
 
+def test_a_pipe_is_a_trace(trace: Path) -> None:
+    """What is packed, or made on the way, need not be written down first."""
+    command = [sys.executable, "-m", "oca", "simulate", "/dev/stdin", "--bytes", "1k"]
+    with trace.open("rb") as text:
+        cat = subprocess.Popen(["cat"], stdin=text, stdout=subprocess.PIPE)
+        done = subprocess.run(
+            command, cwd=REPO, stdin=cat.stdout, capture_output=True, text=True, timeout=60
+        )
+        assert cat.wait() == 0
+    assert (done.returncode, json.loads(done.stdout)["requests"]) == (0, 5), done.stderr
+
+
 def test_packed_trace_is_told_to_be_unpacked(tmp_path: Path) -> None:
     """libCacheSim's traces are published as .zst."""
     path = tmp_path / "t.oracleGeneral.zst"

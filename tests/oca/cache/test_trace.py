@@ -48,6 +48,7 @@ def test_text_rows_comments_and_names() -> None:
     assert [size for _, _, size in rows] == [100, 200, 100, 200]
     assert len({key for _, key, _ in rows}) == 4
     assert list(text_rows(lines, "t")) == rows
+    assert list(text_rows([b"time id bytes\n", *lines], "t")) == rows
 
 
 @pytest.mark.parametrize(
