@@ -82,7 +82,7 @@ async def test_a_failing_disk_goes_off_and_comes_back(box: Box, bad: Mounted, fa
         begun_s = time.monotonic()
         await eventually(lambda: True, 1)
         assert await box.serves(ALL - lost)
-        assert time.monotonic() - begun_s < 2
+        assert time.monotonic() - begun_s < 10
         asked = len(box.origin.asked)
         bad.heal()
         await box.holds(ALL)

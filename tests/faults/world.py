@@ -91,11 +91,11 @@ class Box:
         plan = self.world.wanting(self._generation, *range(count), force=True)
         self.world.fill.publish(plan)
 
-    async def holds(self, assets: set[int], within_s: float = 20) -> None:
+    async def holds(self, assets: set[int], within_s: float = 30) -> None:
         """Until steering has been told of exactly these."""
         await eventually(lambda: self.steering.inventory == assets, within_s)
 
-    async def feels(self, low: float, high: float, why: str, within_s: float = 10) -> None:
+    async def feels(self, low: float, high: float, why: str, within_s: float = 30) -> None:
         """Until steering has been told of a health between these, and why."""
 
         def told() -> bool:

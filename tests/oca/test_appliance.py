@@ -295,7 +295,7 @@ def test_bytes_nobody_acknowledged_are_taken_back(oca: Oca, box: Box, how: str) 
         if how == "reset":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert got <= body < BIG_BYTES
-    wait_until(lambda: box.counted().get((7, home)) == body, f"{body}", 8)
+    wait_until(lambda: box.counted().get((7, home)) == body, f"{body}")
     time.sleep(0.5)
     assert box.counted()[(7, home)] == body
 
@@ -316,7 +316,7 @@ def test_small_answers_that_a_frozen_client_never_took_are_taken_back(oca: Oca, 
     whole = head + len(SMALL)
     body = received // whole * len(SMALL) + max(0, received % whole - head)
     assert received > whole
-    wait_until(lambda: box.counted().get((8, home)) == body, f"{body}", 8)
+    wait_until(lambda: box.counted().get((8, home)) == body, f"{body}")
 
 
 def test_a_killed_worker_loses_no_count(oca: Oca, box: Box) -> None:

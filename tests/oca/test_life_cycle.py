@@ -278,7 +278,7 @@ def test_health_and_readiness_are_on_the_admin_address_only(folder: Path, tmp_pa
             sock.sendall(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
             sock.recv(10)
             oca.process.terminate()
-            wait_until(lambda: fetch(f"http://{admin}/readyz")[0] == 503, "no more readiness", 5)
+            wait_until(lambda: fetch(f"http://{admin}/readyz")[0] == 503, "no more readiness")
             assert "draining" in fetch(f"http://{admin}/readyz")[1]
     assert fetch(f"http://{admin}/healthz")[0] == 0
 

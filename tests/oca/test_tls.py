@@ -150,7 +150,7 @@ def test_garbage_and_silence_end_in_time(oca: Oca) -> None:
                     pass
             except ConnectionResetError:
                 pass
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     with client(oca) as sock:
         assert get(sock, "/small.m4s").status == 200
 

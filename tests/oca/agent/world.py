@@ -448,7 +448,7 @@ def _pem(key: SigningKey) -> bytes:
     return private.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
 
 
-async def eventually(claim: Callable[[], bool], within_s: float = 10.0) -> None:
+async def eventually(claim: Callable[[], bool], within_s: float = 30.0) -> None:
     """Wait until the claim holds."""
     end_s = time.monotonic() + within_s
     while not claim():

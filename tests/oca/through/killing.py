@@ -27,6 +27,7 @@ OBJECTS = 12
 SIZE_BYTES = 3_300_000
 REGION_BYTES = 16 * 1024**2  # less than all objects: there is always something to evict
 SERVING_WITHIN_S = 5.0
+BUSY_WITHIN_S = 30.0  # on a machine that runs other tests beside this one
 
 
 @dataclass
@@ -123,18 +124,18 @@ class World:
         return [sys.executable, "-m", "oca", "serve", *options,
                 "--dynamic-bytes", str(REGION_BYTES)]  # fmt: skip
 
-    def run(self, rounds: int) -> None:
+    def run(self, rounds: int, serving_within_s: float) -> None:
         """So many deaths; raises AssertionError at the first wrong byte."""
         try:
             with Clients(self.port, self.bodies, self.tally).asking(6):
                 for _ in range(rounds):
-                    self._one_life()
+                    self._one_life(serving_within_s)
                     assert not self.tally.wrong, self.tally.wrong[:3]
                     self.check_disk()
         finally:
             self.upstream.close()
 
-    def _one_life(self) -> None:
+    def _one_life(self, serving_within_s: float) -> None:
         with (self.tmp / "oca.log").open("ab") as log:
             process = subprocess.Popen(
                 self.command(),
@@ -145,7 +146,7 @@ class World:
             )
         began_s = time.monotonic()
         while not self._answers():
-            assert time.monotonic() - began_s < SERVING_WITHIN_S, "not serving within 5 s"
+            assert time.monotonic() - began_s < serving_within_s, "not serving in time"
             time.sleep(0.02)
         self.slowest_s = max(self.slowest_s, time.monotonic() - began_s)
         time.sleep(self.rng.uniform(0.02, 0.8))
