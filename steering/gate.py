@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from steering.asked import read_listed
+from steering.asked import Protocols, read_question
 from steering.limiter import Kind, Limiter
+from steering.offers import kept
 from steering.policy import Policy
 from wire.errors import UnavailableError, WireError
-from wire.pathways import SteeringManifest
 from wire.web import json_response
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -76,9 +76,9 @@ def shedding(gate: Gate, policy: Callable[[], Policy]) -> Middleware:
 
 
 def _same_order(request: web.Request, ttl_s: int) -> web.Response | None:
-    """The pathways as the player's manifest lists them; it goes on asking the URL that it has."""
+    """Whoever asks stays where it is, whatever its manifest lists first: nothing is to swing."""
     try:
-        listed = read_listed(request.query.get("pathways", ""))
-    except WireError:
+        asked = read_question(Protocols(request.path.removeprefix(_STEERING)), request.query)
+    except (WireError, ValueError):
         return None
-    return json_response(SteeringManifest(ttl_s=ttl_s, priority=listed))
+    return json_response(kept(asked, ttl_s))

@@ -18,10 +18,11 @@ from steering.address import Client
 from steering.asked import Asked
 from steering.choose import Box
 from steering.decide import Decision, Question, Snapshot, decide
+from steering.ease import jittered
 from steering.engine import Engine, Moment
 from steering.order import Listing, clones, has_port, nearest, priorities, stay
 from steering.pathways import Pathway
-from steering.session import STATE_CHARS_MAX, Seals, Session, Standing, digest_of
+from steering.session import Seals, Session, Standing, digest_of
 from steering.titles import assets_by_name
 from wire.catalogue import AssetKind, Title
 from wire.errors import PeerError, UnavailableError
@@ -30,7 +31,6 @@ from wire.pathways import SteeringManifest
 from wire.token import signed_folder
 
 KEY_BITS = 64
-_SPREAD = 2**20  # chance comes in a session's key; this many steps of it are enough for a TTL
 
 
 class SessionOverError(PeerError):
@@ -202,24 +202,13 @@ def steering_uri(base: str, session: Session, seals: Seals) -> str:
     return f"{base}?{urlencode(said, safe=',')}"
 
 
-def kept(asked: Asked, url: str, ttl_s: int) -> SteeringManifest:
+def kept(asked: Asked, ttl_s: int) -> SteeringManifest:
     """What is answered without a decision when there is no time for one: stay where you are, and
-    come back later. The state goes back as it came. (A refusal would be worse: hls.js never asks
-    again after a 429, and players that hear nothing ask again at once.)"""
-    stays = [asked.current] if asked.current in asked.listed else []
-    order = dict.fromkeys((*(name for name in stays if name), *asked.listed))
-    said = {"title": asked.title, "pathways": ",".join(asked.listed)}
-    if 0 < len(asked.state) <= STATE_CHARS_MAX:
-        said["state"] = asked.state
-    reload_uri = f"{url}?{urlencode(said, safe=',')}"
-    return SteeringManifest(ttl_s=ttl_s, priority=tuple(order), reload_uri=reload_uri)
-
-
-def jittered(ttl_s: int, share: float, chance: int) -> int:
-    """A TTL moved by up to `share` of itself either way, so that a crowd that came at once does
-    not ask again at once; whole seconds, at least 1 (hls.js asks in a loop without one)."""
-    moved = 1 + share * (2 * (chance % _SPREAD) / _SPREAD - 1)
-    return max(1, round(ttl_s * moved))
+    come back later to the URL that you have. (A refusal would be worse: hls.js never asks again
+    after a 429, and players that hear nothing ask again at once.) A clone is named as well: who
+    has forgotten it ignores it, and goes to what its manifest lists."""
+    stays = (asked.current,) if asked.current else ()
+    return SteeringManifest(ttl_s=ttl_s, priority=tuple(dict.fromkeys((*stays, *asked.listed))))
 
 
 def _is_whole(way: Pathway, title: Title) -> bool:

@@ -95,11 +95,9 @@ def test_any_query_is_a_question_or_a_wire_error(pairs: list[tuple[str, str]]) -
 
 
 def test_without_time_for_a_decision_a_player_is_told_to_stay() -> None:
-    """Its own pathway first, all that its manifest lists, the state as it came, a longer TTL."""
-    told = kept(ask(Protocols.HLS, "&_HLS_pathway=origin"), "http://s/v1/steering/hls", 300)
+    """Its own pathway first, a clone too, then all that its manifest lists; a longer TTL."""
+    told = kept(ask(Protocols.HLS, "&_HLS_pathway=origin"), 300)
     assert (told.ttl_s, told.priority) == (300, ("origin", "a", "b.2_C-d"))
-    assert told.reload_uri == f"http://s/v1/steering/hls?{OURS}"
-    lost = kept(ask(Protocols.HLS, "&_HLS_pathway=clone"), "http://s/v1/steering/hls", 300)
-    assert lost.priority == ("a", "b.2_C-d", "origin"), "Shaka would not know the clone any more"
-    long = kept(ask(Protocols.HLS, ours=OURS + "x" * 1000), "http://s/", 300)
-    assert "state" not in str(long.reload_uri)
+    cloned = kept(ask(Protocols.DASH, "&_DASH_pathway=%22a,clone%22"), 300)
+    assert cloned.priority == ("clone", "a", "b.2_C-d", "origin")
+    assert kept(ask(Protocols.HLS), 300).priority == ("a", "b.2_C-d", "origin")

@@ -18,6 +18,7 @@ STEER = b"GET /v1/steer?asset=1" + HEAD
 ASKED = STEER.replace(b"asset=1", b"asset=1&x=1")
 PREFETCH = STEER.replace(b"\r\n\r\n", b"\r\nSec-Purpose: prefetch\r\n\r\n")
 STEERING = "/v1/steering/hls?title=film&pathways=a2,a1,origin"
+ON_A1 = STEERING + "&_HLS_pathway=a1"
 AT_ONCE, CLIENTS = 40, 16
 
 
@@ -64,8 +65,9 @@ async def test_overload_refuses_explanations_and_keeps_players_where_they_are(
             while not (kinds["explain", 503] and max(ttls, default=0) > 20 and seen[503]):
                 path = f"/v1/explain?client={IN_A}&asset=1"
                 kinds["explain", (await replica.get(path, admin=True))[0]] += 1
-                status, body = await replica.get(STEERING)
+                status, body = await replica.get(ON_A1)
                 assert status == 200 and set(body["PATHWAY-PRIORITY"]) >= {"a1", "a2"}
+                assert body["PATHWAY-PRIORITY"][0] == "a1", "where it is, not what is listed first"
                 ttls.add(body["TTL"])
         assert seen[200] and set(seen) == {200, 503}
         assert (await replica.get("/v1/steer?asset=1"))[0] == 200
