@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ from fill.server import serve as serve_forever
 from fill.telling import report, simulate
 from fill.told import FAILED, config_option, faults_told
 from fill.told import out as _out
+from wire.durable import write_new
 from wire.keys import new_private_pem, parse_private_key, public_text
 from wire.log import configure
 
@@ -283,11 +283,9 @@ def keygen(file: Path, alg: str) -> None:
     """
     pem = new_private_pem(alg)
     try:
-        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_new(file, pem)
     except OSError as exc:
         raise click.ClickException(f"{file}: {exc.strerror}; nothing was written") from exc
-    with os.fdopen(fd, "wb") as out:
-        out.write(pem)
     click.echo(public_text(parse_private_key(pem, "new", str(file))))
 
 

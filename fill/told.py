@@ -62,7 +62,7 @@ def faults_told(function: F) -> F:
             raise SystemExit(BRAKED if braked else FAILED) from exc
         except OSError as exc:  # a full disk, or a folder that is not ours
             what = f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)
-            hint = " (run it as the owner of fill's state)" if exc.errno == errno.EACCES else ""
+            hint = " (run it as the user whose it is)" if exc.errno == errno.EACCES else ""
             _err.print(f"fill: {what}{hint}", style="red", markup=False, highlight=False)
             raise SystemExit(FAILED) from exc
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from oca.tokens import read_token_file
+from wire.durable import write_new
 from wire.errors import WireError
 from wire.keys import SigningKey, b64url, new_private_pem, parse_private_key, public_text
 from wire.token import COOKIE, Token, folder_scope, hash_scope, mint
@@ -49,9 +49,7 @@ def keygen(file: str, kind: str, kid: str) -> None:
         raise click.ClickException(f"{file} exists; a key is never overwritten")
     shared = f'token_keys = {{ "{kid}" = "hs256:{b64url(secrets.token_bytes(SECRET_BYTES))}" }}\n'
     content = shared.encode() if kind == "hs256" else new_private_pem(kind)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "wb") as out:
-        out.write(content)
+    write_new(path, content)
     if kind == "hs256":
         click.echo(f"now: oca serve --root DIR --token-keys {file}")
     else:

@@ -15,13 +15,30 @@ def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
         while view:
             view = view[os.write(fd, view) :]
         os.fsync(fd)
-    except BaseException:
+    except BaseException as exc:
         part.unlink(missing_ok=True)
+        if isinstance(exc, OSError):
+            exc.filename = str(path)  # the system names no file when a disk is full
         raise
     finally:
         os.close(fd)
     part.rename(path)
     sync_folder(path.parent)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Make a file of one's own (mode 600) that must not exist yet; raises OSError naming it, and
+    then there is none."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(fd)
+    except OSError as exc:
+        path.unlink(missing_ok=True)
+        exc.filename = str(path)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -45,3 +45,14 @@ def test_a_setting_is_called_by_its_name(tmp_path: Path, text: str, where: str) 
     file = tmp_path / "box.toml"
     file.write_text(text)
     assert said("check-config", str(file)).startswith(f"oca: {file}: {where}")
+
+
+def test_a_key_that_found_no_room_is_not_there(tmp_path: Path) -> None:
+    """The file is named, and the next try is not told that it exists."""
+    file = tmp_path / "box.pem"
+    limited = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); " \
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16)); "  # fmt: skip
+    command = [sys.executable, "-c", limited + CLI[2], "keygen", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.strip() == f"oca: {file}: File too large"
+    assert not file.exists()
