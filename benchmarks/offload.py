@@ -31,6 +31,7 @@ from fill.replay import Place, Replay, SiteDay, Span, totals
 REPORT = Path("../shared/data/netflix-engagement-2023h1.csv.gz")
 DAY_ZERO = 20_006  # a Thursday of 2024; any will do
 CHURN = 0.05  # of the disk, a night: what the window is made to carry
+BESIDE_DAYS, BESIDE_DISK = 4, 0.6
 LINK_BPS = 10**12  # links are not what this is about
 KNOBS = PlanKnobs(reserve_share=0.0, away_share=0.0)
 
@@ -39,10 +40,13 @@ KNOBS = PlanKnobs(reserve_share=0.0, away_share=0.0)
 @click.option("--days", default=14, show_default=True, help="Days that are judged.")
 @click.option("--disks", default="0.4,0.5,0.6", show_default=True, help="Shares of the catalogue.")
 @click.option("--titles", default=2_000, show_default=True, help="Old titles in the catalogue.")
+@click.option("--beside", default="800,4000", show_default=True, help="Other sizes of catalogue.")
 @click.option("--seed", default=6, show_default=True)
 @click.option("--report", default=str(REPORT), show_default=True, help="Netflix's 2023-H1 report.")
 @click.option("--results", default="benchmarks/results", show_default=True)
-def main(days: int, disks: str, titles: int, seed: int, report: str, results: str) -> None:
+def main(
+    days: int, disks: str, titles: int, beside: str, seed: int, report: str, results: str
+) -> None:
     """Replay days in both worlds with each disk; write and print what was found."""
     rows: list[Row] = []
     started_s = time.monotonic()
@@ -50,13 +54,22 @@ def main(days: int, disks: str, titles: int, seed: int, report: str, results: st
         world = make_world(Spec(seed=seed, titles_old=titles, days=days), hours)
         played = [world.day(day) for day in range(world.spec.all_days)]
         rows.extend(run(name, world, played, float(disk)) for disk in disks.split(","))
-    text = page(rows, Path(report).exists(), time.monotonic() - started_s)
+    others = [_beside(Path(report), int(count), seed) for count in beside.split(",") if count]
+    text = page(rows, others, Path(report).exists(), time.monotonic() - started_s)
     folder = Path(results)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "offload.md").write_text(text)
     (folder / "offload.json").write_text(json.dumps([row.as_dict() for row in rows], indent=1))
     click.echo(text)
     sys.exit(0 if all(judged(row) for row in rows if row.world == "available everywhere") else 1)
+
+
+def _beside(report: Path, titles: int, seed: int) -> Row:
+    """The largest disk and the longest tail for a few days, with another number of titles."""
+    name, hours = list(worlds(report).items())[-1]
+    world = make_world(Spec(seed=seed, titles_old=titles, days=BESIDE_DAYS), hours)
+    played = [world.day(day) for day in range(world.spec.all_days)]
+    return run(name, world, played, BESIDE_DISK)
 
 
 def worlds(report: Path) -> dict[str, Floats | None]:
