@@ -103,7 +103,7 @@ class Files:
         return decode(Stored, path.read_bytes(), str(path))
 
     def read_purge(self, epoch: str) -> PurgeList:
-        """The purge list of this world (empty, number 0, before the first purge); raises WireError."""
+        """The purge list of this world (empty, number 0, before any purge); raises WireError."""
         if self.purge.exists():
             try:
                 purge = open_purge(self.purge.read_bytes(), self.own_keys())
