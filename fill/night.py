@@ -40,7 +40,7 @@ from wire.errors import ConflictError, NotFoundError
 from wire.fleet import Appliance, Fleet
 from wire.ids import ORIGIN_ID, SiteKind
 from wire.keys import SigningKey
-from wire.plan import Plan, open_plan, sign_plan
+from wire.plan import sign_plan
 from wire.reports import DiskTold
 
 
@@ -379,12 +379,6 @@ def old_rows(ledger: Ledger, catalogue: Snapshot) -> Rows | None:
     if not current or ledger.summary(current).epoch != catalogue.epoch:
         return None
     return ledger.rows(current)
-
-
-def open_plans(files: Files, ledger: Ledger, generation: int) -> dict[str, Plan]:
-    """The plans of a generation, by appliance; raises AuthError if fill did not sign them."""
-    keys = files.own_keys()
-    return {name: open_plan(raw, keys) for name, raw in ledger.plans(generation).items()}
 
 
 def _inputs(files: Files) -> list[Path]:

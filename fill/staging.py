@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_A_CHUNK = 100_000
-CSV_LINE_MAX = 1_000_000
 Progress = Callable[[int], None]
 
 

@@ -18,7 +18,6 @@ from fill.catalogue import Snapshot
 from wire.codec import decode
 from wire.errors import WireError
 
-COMMAND_TYPE = "application/cdni; ptype=ci-trigger-command"
 STATUS_TYPE = "application/cdni; ptype=ci-trigger-status"
 COLLECTION_TYPE = "application/cdni; ptype=ci-trigger-collection"
 NAMES_MAX = 10_000

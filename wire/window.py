@@ -26,11 +26,6 @@ class Window:
     zone: dt.tzinfo | None = None
     """The place's time zone; None: the machine's own."""
 
-    @property
-    def is_always(self) -> bool:
-        """Whether it never closes."""
-        return self.end - self.start == DAY_MIN
-
     def is_open(self, now_s: float) -> bool:
         """Whether one may fill now (Unix seconds)."""
         minute = self._minute(now_s)

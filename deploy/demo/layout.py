@@ -20,7 +20,6 @@ FILL_ADMIN = "127.0.0.1:9482"
 PROXY_HOST = "127.10.0.4"
 PAGE = "127.0.0.1:18088"
 LINK_BPS = 10_000_000_000
-ORIGIN_ASN = 64500
 HEARTBEAT_S = 1.0
 STEERING_TTL_S = 3
 # Disk kept free for what comes in while the old still stands.

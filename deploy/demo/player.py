@@ -70,7 +70,6 @@ class Diary:
     failed: list[Failed] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     steering_asked: int = 0
-    started_after_s: float = 0.0
     played_s: float = 0.0
     ended: bool = False
     gave_up: str = ""
@@ -172,8 +171,6 @@ class Player:
                     await self._fetch(kind, INIT)
                 await self._fetch(kind, index)
             self.clock.append(segment.duration_s, self.now_s())
-            if index == 0:
-                self.diary.started_after_s = self.now_s()
             at_s += segment.duration_s
             self.diary.played_s = at_s
 

@@ -17,9 +17,11 @@ import aiohttp
 from fill.catalogue import Snapshot
 from fill.files import Files, read_files
 from fill.ingest import make_catalogue
+from fill.ledger import Ledger
 from tests.typed import Done, typed
 from wire.auth import bearer
 from wire.keys import SigningKey, new_private_pem, parse_private_key, public_text
+from wire.plan import Plan, open_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 FILM_MASTER = """#EXTM3U
@@ -198,6 +200,12 @@ class Ground:
             assert time.monotonic() < deadline_s, "fill serve does not listen"
             time.sleep(0.03)
         return process
+
+    def plans(self, generation: int = 0) -> dict[str, Plan]:
+        """The plans of a generation (else of the one in force), by appliance."""
+        ledger, keys = Ledger(self.folder / "state"), self.files.own_keys()
+        raw = ledger.plans(generation or ledger.current())
+        return {name: open_plan(text, keys) for name, text in raw.items()}
 
     def signed(self, who: str, body: bytes = b"", *, audience: str = "fill") -> dict[str, str]:
         """The headers of a request signed by `who`."""

@@ -9,8 +9,6 @@ from pyroaring import BitMap
 
 from fill.deaddisks import live_share, storable
 from fill.inventory import Stored
-from fill.ledger import Ledger
-from fill.night import open_plans
 from oca.seats import Disks, Seat
 from tests.fill.ground import Ground
 from wire.codec import encode
@@ -67,6 +65,4 @@ def test_the_share_of_a_dead_disk_goes_to_its_neighbours(ground: Ground) -> None
 
 def planned(ground: Ground):  # type: ignore[no-untyped-def]
     """Box → what the plan in force wants there."""
-    ledger = Ledger(ground.folder / "state")
-    plans = open_plans(ground.files, ledger, ledger.current())
-    return {name: plan.desired for name, plan in plans.items()}
+    return {name: plan.desired for name, plan in ground.plans().items()}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from fill.catalogue import Found, Snapshot, assign_ids, heirs, read_catalogue, write_catalogue
-from fill.ledger import Ledger
-from fill.night import open_plans
 from tests.fill.ground import Ground
 from wire.catalogue import AssetKind, File
 
@@ -50,7 +48,7 @@ def test_a_title_that_was_encoded_again_keeps_its_place(ground: Ground) -> None:
     done = ground.fill("plan")
     assert "taken over: 22.4 MB of demand" in done.stdout
     assert "retired asset" not in done.stdout
-    plans = open_plans(ground.files, Ledger(ground.folder / "state"), 1)
+    plans = ground.plans(1)
     held = {item.asset for name in ("a1", "a2") for item in plans[name].desired}
     assert new in held and best not in held
     out = ground.folder / "f.csv"

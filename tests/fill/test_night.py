@@ -18,17 +18,10 @@ from click.testing import CliRunner
 from fill.cli import main
 from fill.inquiry import add_purge
 from fill.ledger import Ledger, alone
-from fill.night import open_plans
 from tests.fill.ground import ROOT, Ground
 from tests.typed import typed
 from wire.errors import AuthError, NotFoundError
 from wire.plan import Plan, open_plan
-
-
-def plans(ground: Ground, generation: int | None = None) -> dict[str, Plan]:
-    """The signed plans of a generation (the one in force)."""
-    ledger = Ledger(ground.folder / "state")
-    return open_plans(ground.files, ledger, generation or ledger.current())
 
 
 def in_force(ground: Ground) -> int:
@@ -45,7 +38,7 @@ def test_plan_publishes_a_signed_generation_for_every_box(ground: Ground) -> Non
     """The first one is number 1; the tables name every site and box."""
     ground.falling_demand(ground.synthetic(30))
     done = ground.fill("plan")
-    made = plans(ground)
+    made = ground.plans()
     assert set(made) == {"a1", "a2", "b1", "x1", "origin"}
     assert {plan.generation for plan in made.values()} == {1}
     for word in ("isp-a", "exchange", "b1", "generation 1 is in force"):
@@ -101,8 +94,8 @@ def test_a_plan_that_empties_a_box_needs_force(ground: Ground) -> None:
     assert in_force(ground) == 1
     assert "unlike the last plan: b1 would drop" in ground.fill("plan", "--dry-run").stdout
     ground.fill("plan", "--force")
-    assert wanted(plans(ground)["b1"]) == set(half[20:30])
-    assert plans(ground)["b1"].force
+    assert wanted(ground.plans()["b1"]) == set(half[20:30])
+    assert ground.plans()["b1"].force
 
 
 def test_a_fall_of_planned_offload_needs_force(ground: Ground) -> None:
@@ -138,11 +131,11 @@ def test_canaries_get_the_new_plan_first(ground: Ground) -> None:
     ground.falling_demand(snapshot)
     ground.fill("plan")
     ground.fill("plan", "--canary", "b1")
-    now = plans(ground)
+    now = ground.plans()
     assert now["b1"].generation == 2 and now["a1"].generation == 1
     assert in_force(ground) == 2
     ground.fill("plan")
-    assert {plan.generation for plan in plans(ground).values()} == {3}
+    assert {plan.generation for plan in ground.plans().values()} == {3}
     unknown = ground.fill("plan", "--canary", "b9", check=False)
     assert unknown.returncode == 1 and "b9" in unknown.stderr
 
@@ -152,15 +145,15 @@ def test_rollback_publishes_old_content_under_a_new_number(ground: Ground) -> No
     snapshot = ground.synthetic(40)
     ground.falling_demand(snapshot)
     ground.fill("plan")
-    first = wanted(plans(ground)["b1"])
+    first = wanted(ground.plans()["b1"])
     ranked = list(snapshot.entries)
     ground.demand(*(("2026-11-22", "isp-b", asset, 10**6) for asset in ranked[20:30]))
     ground.fill("plan", "--force")
-    assert wanted(plans(ground)["b1"]) != first
+    assert wanted(ground.plans()["b1"]) != first
     ground.fill("rollback", "1", "--force")
     assert in_force(ground) == 3
-    assert wanted(plans(ground)["b1"]) == first
-    assert {plan.generation for plan in plans(ground).values()} == {3}
+    assert wanted(ground.plans()["b1"]) == first
+    assert {plan.generation for plan in ground.plans().values()} == {3}
     missing = ground.fill("rollback", "77", check=False)
     assert missing.returncode == 1 and "no generation 77; kept are: 1, 2, 3" in missing.stderr
 
@@ -225,8 +218,8 @@ def test_kill_at_any_moment_leaves_a_whole_generation(ground: Ground) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert in_force(ground) >= before
-        assert set(plans(ground)) == {"a1", "a2", "b1", "x1", "origin"}
-        assert len({plan.generation for plan in plans(ground).values()}) == 1
+        assert set(ground.plans()) == {"a1", "a2", "b1", "x1", "origin"}
+        assert len({plan.generation for plan in ground.plans().values()}) == 1
     numbers = [
         int(p.name) for p in (ground.folder / "state/generations").iterdir() if p.name.isdigit()
     ]
@@ -254,7 +247,7 @@ def test_a_lost_state_goes_on_above_what_boxes_know(ground: Ground) -> None:
     ground.fill("plan")
     shutil.rmtree(ground.folder / "state")
     assert "generation 4 is in force" in ground.fill("plan", "--at-least", "4").stdout
-    assert {plan.generation for plan in plans(ground).values()} == {4}
+    assert {plan.generation for plan in ground.plans().values()} == {4}
     assert "generation 5 is in force" in ground.fill("plan", "--at-least", "2").stdout
     assert add_purge(ground.files, [0], at_least=7) == 7
     assert add_purge(ground.files, [1]) == 8
@@ -384,13 +377,13 @@ def test_rules_come_before_demand_and_are_told(ground: Ground) -> None:
     ranked = list(snapshot.entries)
     ground.demand(*(("2026-11-22", "isp-b", a, 10**6 - n) for n, a in enumerate(ranked[:20])))
     ground.fill("plan")
-    assert set(ranked[:2]) <= wanted(plans(ground)["b1"])
+    assert set(ranked[:2]) <= wanted(ground.plans()["b1"])
     (ground.folder / "rules.toml").write_text(RULES.format(day=date.today().isoformat()))
     ground.config.write_text('rules = "rules.toml"\n' + ground.config.read_text())
     ground.fill("plan", "--force")
-    now = wanted(plans(ground)["b1"])
+    now = wanted(ground.plans()["b1"])
     assert {ranked[20], ranked[21]} <= now and not set(ranked[:2]) & now
-    assert ranked[0] in wanted(plans(ground)["x1"])
+    assert ranked[0] in wanted(ground.plans()["x1"])
     out = ground.fill("explain", str(ranked[0]), "--appliance", "b1").stdout
     assert "is to be dropped by b1" in out and "keeps it out (rules file)" in out
     pinned = ground.fill("explain", str(ranked[20]), "--appliance", "b1").stdout
@@ -431,7 +424,7 @@ def test_a_generation_is_tables_that_others_can_read(ground: Ground) -> None:
         "appliance", "asset", "action", "bytes", "value", "rank", "sources"
     ]  # fmt: skip
     rows = [row for row in table.to_pylist() if row["appliance"] == "b1"]
-    plan = plans(ground)["b1"]
+    plan = ground.plans()["b1"]
     assert [row["asset"] for row in rows] == [item.asset for item in plan.desired]
     assert rows[0]["action"] == "fetch" and rows[0]["sources"][-1] == "origin"
     manifest = Ledger(ground.folder / "state").summary(1)
@@ -454,4 +447,4 @@ def test_control_c_leaves_the_last_generation_in_force(ground: Ground) -> None:
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
         assert "Process" not in told
-        assert len(plans(ground)) == 5
+        assert len(ground.plans()) == 5
