@@ -364,6 +364,8 @@ class Connection(Peer):
         else:
             if sent is Sent.ALL:
                 self._on_sent()
+            elif sent is Sent.TURN:
+                self._go_on_soon()
             elif sent is Sent.FULL:
                 self._watch(self._reading, True)
             elif sent is Sent.DRY:
@@ -374,6 +376,11 @@ class Connection(Peer):
                 self._watch(self._reading, False)
                 self.server.metrics[_COLD_READS] += 1
                 self.server.disk.warm(*self.out.missing(), self._on_warm)
+
+    def _go_on_soon(self) -> None:
+        """After those who wait for their turn as well."""
+        self._writing = True
+        self.server.poller.again(self.fd)
 
     def _on_sent(self) -> None:
         """The kernel has the whole answer."""
@@ -402,7 +409,7 @@ class Connection(Peer):
             self._on_disk_error(fault)
             return
         self.out.now_warm(end)
-        self._watch(self._reading, True)
+        self._go_on_soon()
 
     def _on_disk_error(self, fault: Exception) -> None:
         self.server.on_disk_error(str(fault))

@@ -12,6 +12,7 @@ import math
 import os
 import time
 from abc import ABC, abstractmethod
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Set
 from functools import partial
@@ -40,11 +41,9 @@ WARM_SHIFT = 20
 WARM_BYTES = 1 << WARM_SHIFT
 """Files are probed, read ahead, and believed to be in the page cache by so much at a time."""
 
-WARM_S = 1.0
-"""How long a block seen in the page cache is believed to be there: what is sent is the last that
-the kernel evicts, and a mistake costs one wait for the disk."""
-
-WARM_BLOCKS_MAX = 64  # remembered per file
+WARM_S = 1
+"""How long a block seen in the page cache is believed to be there, and until the second is over:
+what is sent is the last that the kernel evicts, and a mistake costs one wait for the disk."""
 
 SHEETS_BYTES_MAX = 64 * 1024 * 1024
 """What is kept of catalogue entries: one of 1,200 files takes ~110 kB, so some 600 of those."""
@@ -81,36 +80,42 @@ class Entry:
         self.check_at_s = 0.0
         self.users = 0
         self.used = True
-        self._warm: dict[int, float] = {}
+        self._warm = array("I")
 
     def warm_to(self, start: int, length: int, now_s: float) -> int:
         """The end of what may be sent from `start` without waiting for a disk; `start` for nothing.
 
-        Looks at first and last page of at most WARM_BYTES (CONTRACTS.md, Workers); what was said of
-        a whole block of the file is believed for WARM_S. `now_s` is monotonic.
+        Looks at first and last page of at most WARM_BYTES (CONTRACTS.md, Workers), and of the
+        blocks of the file that they are in; a whole block is then believed for WARM_S. `now_s` is
+        monotonic.
         """
         end = start + min(length, WARM_BYTES)
-        warm = self._warm
-        if (
-            warm
-            and warm.get(start >> WARM_SHIFT, 0.0) > now_s
-            and warm.get((end - 1) >> WARM_SHIFT, 0.0) > now_s
-        ):
+        first, last = start >> WARM_SHIFT, (end - 1) >> WARM_SHIFT
+        warm, tick = self._warm, int(now_s)
+        if last < len(warm) and warm[first] >= tick and warm[last] >= tick:
             return end
         if not in_page_cache(self.fd, start) or not in_page_cache(self.fd, end - 1):
             return start
-        self.note_read(start, end - start, now_s)
+        for block in range(first, last + 1):
+            low = block << WARM_SHIFT
+            high = max(end, min(low + WARM_BYTES, self.facts.size))
+            if (low >= start or in_page_cache(self.fd, low)) and (
+                high <= end or in_page_cache(self.fd, high - 1)
+            ):
+                self._believe(block, now_s)
         return end
 
     def note_read(self, start: int, length: int, now_s: float) -> None:
-        """A span was seen, or just brought, into the page cache; believed when it is a block."""
+        """A span was just brought into the page cache; believed when it is a block."""
         block, end = start >> WARM_SHIFT, start + length
-        whole = start == block << WARM_SHIFT and (length >> WARM_SHIFT or end == self.facts.size)
-        if not whole:
-            return
-        if len(self._warm) >= WARM_BLOCKS_MAX:
-            self._warm.clear()
-        self._warm[block] = now_s + WARM_S
+        if start == block << WARM_SHIFT and (length >> WARM_SHIFT or end == self.facts.size):
+            self._believe(block, now_s)
+
+    def _believe(self, block: int, now_s: float) -> None:
+        warm = self._warm
+        if block >= len(warm):
+            warm.extend([0] * (block + 1 - len(warm)))
+        warm[block] = int(now_s) + WARM_S
 
     def release(self) -> None:
         """One sender less; a forgotten file is closed with its last one."""

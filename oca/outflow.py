@@ -58,7 +58,8 @@ class Sent(Enum):
     """What became of a turn of sending."""
 
     ALL = auto()
-    FULL = auto()  # the socket takes no more, or others have their turn
+    FULL = auto()  # the socket takes no more
+    TURN = auto()  # others have their turn
     COLD = auto()  # the next span (`Outflow.missing`) has to be read from the disk first
     DRY = auto()  # the next bytes have not come yet (`Outflow.feed` will say when)
 
@@ -181,6 +182,34 @@ class Outflow:
 
         Raises OSError when the peer is gone, ShortFileError, DiskError.
         """
+        parts = self._parts
+        if parts and len(parts) == 1 and self.feed is None:
+            span = parts[0]
+            if isinstance(span, tuple):
+                most = min(span[1], TURN_BYTES_MAX)
+                if span[0] + most <= self._warm_to:
+                    return self._transmit_span(parts, span, most)
+        return self._transmit_parts()
+
+    def _transmit_span(self, parts: list[Part], span: tuple[int, int], most: int) -> Sent:
+        """The usual turn, as `_transmit_parts` in fewer steps: `most` bytes of a span that is warm
+        and the last part."""
+        try:
+            sent = self._send_span(span, most)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        self._count(sent)
+        if sent == span[1]:
+            parts.clear()
+            self.end_answer()
+            return Sent.ALL
+        parts[0] = (span[0] + sent, span[1] - sent)
+        if sent == most:
+            return Sent.TURN
+        self.push()
+        return Sent.FULL
+
+    def _transmit_parts(self) -> Sent:
         budget = TURN_BYTES_MAX
         parts = [] if self._parts is None else self._parts
         while parts or self.feed is not None:
@@ -189,7 +218,7 @@ class Outflow:
                     return Sent.DRY
                 continue
             if budget <= 0:
-                return Sent.FULL
+                return Sent.TURN
             try:
                 sent, is_full = self._send_next(parts, budget)
             except (BlockingIOError, InterruptedError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from oca.deadlines import NEVER
 from oca.outflow import Outflow
 from oca.phases import NEXT, Phase
-from oca.poller import READ, WRITE
+from oca.poller import READ, ROOM, WRITE
 from oca.reasons import Close
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Peer(ABC):
         "_close",
         "_discarded",
         "_end_s",
+        "_events",
         "_left",
         "_peer_done",
         "_reading",
@@ -55,6 +56,7 @@ class Peer(ABC):
         self.deadline_s = server.poller.now_s + server.idle_s
         self.filed = NEVER  # where oca.deadlines keeps it
         self._reading = self._writing = self._peer_done = False
+        self._events = READ
         self._buffer = b""
         self._close: Close | None = None
         self._end_s = 0.0
@@ -85,10 +87,13 @@ class Peer(ABC):
             self._fail()
 
     def _watch(self, reading: bool, writing: bool) -> None:
-        """What the loop shall tell us of from now on, beside the peer's disappearance."""
-        if reading != self._reading or writing != self._writing:
-            self._reading, self._writing = reading, writing
-            self.server.poller.change(self.fd, reading * READ | writing * WRITE)
+        """What the loop shall tell us of from now on, beside the peer's disappearance; of room to
+        write it tells once, so that is said each time there is none."""
+        self._reading, self._writing = reading, writing
+        events = reading * READ | writing * ROOM
+        if writing or events != self._events:
+            self._events = events
+            self.server.poller.change(self.fd, events)
 
     def begin(self) -> None:
         """The loop may call from now on."""

@@ -31,6 +31,8 @@ class Phase(Enum):
     FLUSH = auto()
     CLOSED = auto()
 
+    __hash__ = object.__hash__  # Enum's own is Python, and NEXT is asked twice an answer
+
 
 NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.HANDSHAKE: frozenset({Phase.IDLE, Phase.FLUSH, Phase.CLOSED}),

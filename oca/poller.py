@@ -19,10 +19,14 @@ from contextlib import suppress
 from typing import Any
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+ROOM = WRITE | select.EPOLLET
+"""WRITE, told once: as often as somebody watches for it anew. Of 2,000 slow readers that may all be
+written to, each turn of the loop would else be told again, before it is told who asks."""
 BATCH_MAX = 256  # events taken at once; then asyncio's own callbacks have their turn
 BULK_TURN_S = 0.0001
-"""Answers under way are gone on with for so long, then it is looked whether somebody asked: a new
-request waits for one turn of sending, not for one of every large answer."""
+"""Answers under way are gone on with for so long, or as long as the new requests before them took,
+then it is looked whether somebody asked: a new request waits for one turn of sending, not for one
+of every large answer, and a stream of new ones leaves half of the time to what has begun."""
 
 Direct = Callable[[int], None]
 """Called with the epoll events of its descriptor; must not raise."""
@@ -50,6 +54,10 @@ class Poller(selectors.BaseSelector):
     def change(self, fd: int, events: int) -> None:
         """Watch for other events from now on; errors and hang-ups are always reported."""
         self._epoll.modify(fd, events)
+
+    def again(self, fd: int) -> None:
+        """Call it with WRITE when those before it had their turn: it can take more at once."""
+        self._bulk[fd] = WRITE
 
     def unwatch(self, fd: int) -> None:
         """No more calls; an event of the present batch that is still to come is dropped."""
@@ -107,7 +115,8 @@ class Poller(selectors.BaseSelector):
                 key = self._keys[fd]
                 ready.append((key, _selector_events(event) & key.events))
         if bulk:
-            self._go_on(self.now_s + BULK_TURN_S)
+            now_s = time.monotonic()
+            self._go_on(now_s + max(BULK_TURN_S, now_s - self.now_s))
         return ready
 
     def _go_on(self, until_s: float) -> None:

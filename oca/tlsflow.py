@@ -59,7 +59,7 @@ class TlsOutflow(Outflow):
         """
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         try:
-            return super().transmit()
+            return self._transmit_parts()
         finally:
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 

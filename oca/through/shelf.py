@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from array import array
 from collections import OrderedDict
 
 from oca.files import Entry
@@ -32,7 +33,7 @@ class ChunkFile(Entry):
         self.check_at_s = math.inf
         self.users = 0
         self.used = True
-        self._warm = {}
+        self._warm = array("I")
         self.bytes, self.whole, self.last, self.stored = count, whole, False, whole
 
     def hold(self) -> None:

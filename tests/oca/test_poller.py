@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from oca.poller import BULK_TURN_S, READ, WRITE, Poller
+from oca.poller import BULK_TURN_S, READ, ROOM, WRITE, Poller
 
 
 @pytest.fixture
@@ -61,3 +61,42 @@ def test_an_answer_that_ended_has_no_turn_any_more(poller: Poller) -> None:
     for pair in pairs:
         for sock in pair:
             sock.close()
+
+
+def test_room_is_told_once_until_it_is_asked_for_again(poller: Poller) -> None:
+    """A slow reader with room does not stand in the way of who asks, turn after turn."""
+    mine, other = socket.socketpair()
+    called: list[int] = []
+    poller.watch(mine.fileno(), called.append, READ | ROOM)
+    for _ in range(3):
+        poller.select(0)
+    assert called == [WRITE]
+    poller.change(mine.fileno(), READ | ROOM)
+    poller.select(0)
+    poller.again(mine.fileno())
+    poller.select(0)
+    assert called == [WRITE] * 3
+    mine.close()
+    other.close()
+
+
+def test_what_has_begun_gets_as_much_time_as_what_is_new(poller: Poller) -> None:
+    """New requests come without end and take long: pieces go out in every turn all the same, for
+    as long as the new ones took."""
+    asking, asked = socket.socketpair()
+    mine, other = socket.socketpair()
+    pieces: list[int] = []
+
+    def piece(_: int) -> None:
+        pieces.append(1)
+        time.sleep(BULK_TURN_S)
+        poller.again(mine.fileno())
+
+    poller.watch(asked.fileno(), lambda _: time.sleep(BULK_TURN_S * 50))
+    poller.watch(mine.fileno(), piece, READ | ROOM)
+    asking.send(b"?")
+    for _ in range(4):
+        poller.select(0)
+    assert len(pieces) > 4
+    for sock in (asking, asked, mine, other):
+        sock.close()
