@@ -19,6 +19,10 @@ TICK_S = 10.0
 """About as long as the tallies of a busy site need to say something."""
 KEPT = 0.3  # of the last tick's tallies: more would show what was put right already
 NOISE = 1.0  # standard deviations: what chance does is not answered
+ENOUGH = 200.0
+"""Decisions a box before a site's tallies say anything. Chance would move keys about, and a box to
+which keys come takes that for a crowd."""
+FADE = 0.9  # a tick, of tallies that do not say anything yet
 SPREAD_MIN = 0.02
 GROWTH = 1.05  # a tick; taking back is slower than giving away, so that it comes to rest
 STEP = 0.7  # of the way at a time, on a scale of factors: the tallies hold some of the past
@@ -39,12 +43,15 @@ class Balance:
 
     def tick(self, sites: Mapping[str, Sequence[Box]]) -> set[str]:
         """Move the shares, once every TICK_S; returns the boxes whose share changed."""
-        touched = {*self._given, *self.spread}
         changed: set[str] = set()
+        seen: set[str] = set()
         for boxes in sites.values():
-            if len(boxes) > 1 and any(box.id in touched for box in boxes):
+            given = sum(self._given.get(box.id, 0.0) for box in boxes)
+            if len(boxes) > 1 and given >= ENOUGH * len(boxes):
                 changed |= self._tick_site(boxes)
-        self._given = {name: kept for name, n in self._given.items() if (kept := n * KEPT) >= 0.01}
+                seen.update(box.id for box in boxes)
+        faded = {name: n * (KEPT if name in seen else FADE) for name, n in self._given.items()}
+        self._given = {name: n for name, n in faded.items() if n >= 0.01}
         return changed
 
     def _tick_site(self, boxes: Iterable[Box]) -> set[str]:

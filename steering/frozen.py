@@ -120,6 +120,11 @@ class FrozenBoxes:
             self.sites = {**self.sites, **fresh}
         return renewed
 
+    def has(self, record: BoxRecord) -> bool:
+        """Whether a box is among those in service, as its record stood when it was made."""
+        box = self._boxes.get(record.spec.id)
+        return box is not None and box.passed is None
+
     def _make(self, name: str, epoch: str, now_s: float, silent_max_s: float) -> Box:
         spread = self.balance.spread.get(name, 1.0)
         record, url = self._records[name], self._urls[name]

@@ -79,7 +79,7 @@ def command(regions: int, struck: int, seed: int, is_json: bool) -> None:
     """Show that steering swings no crowd: a box is lost, a crowd arrives, a site comes back.
 
     10,000 appliances and 3 replicas, with the code that decides in production; beside it the same
-    with thresholds that switch boxes on and off. Takes about a minute on two cores. Exit code 1
+    with thresholds that switch boxes on and off. Takes half a minute on two cores. Exit code 1
     when ours overshoots by more than 10 % or takes more than 3 TTLs to settle. Refuses a scale
     that cannot be.
     """

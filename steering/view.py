@@ -101,10 +101,12 @@ class View:
         """Take a heartbeat; raises ConflictError (old, or of another epoch) or NotFoundError."""
         record = self._record(beat.appliance)
         self._same_world(record, "heartbeat", beat.epoch)
+        before = record.heartbeat
         reply = self._guarded(record, "heartbeat", lambda: record.take_heartbeat(beat, now_s))
         if record.heartbeat is beat:
             self._watch.heard(beat.appliance, now_s)
-            self._changed.add(beat.appliance)
+            if before is None or _says(before) != _says(beat) or not self._frozen.has(record):
+                self._changed.add(beat.appliance)
             if self._is_young(now_s):
                 record.easing.jump(beat.admit, now_s)
             else:
@@ -370,6 +372,11 @@ _WORDS: Mapping[Reason | None, str] = {
     Reason.LOAD: "full",
     Reason.DRAINING: "drained",
 }
+
+
+def _says(beat: Heartbeat) -> tuple[float, float, bool, int]:
+    """What of a heartbeat a decision depends on while the box is in service."""
+    return beat.health, beat.admit, beat.draining, beat.capacity_bps
 
 
 def counts_of(dropped: Mapping[str, int]) -> str:

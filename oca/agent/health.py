@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 
 ADMIT_HIGH = 0.9
 """Above this share of the link, shed: queues grow before it is full."""
 ADMIT_LOW = 0.82
-"""Below it, take back. Between the two nothing changes: that is the hysteresis."""
+"""Below it, take back. Nothing is shed between the two if nothing was: that is the hysteresis."""
 ADMIT_AIM = 0.86
-ADMIT_STEP = 0.1  # a heartbeat
-ADMIT_AHEAD = 1.8
-"""A rise of the last half TTL counts this much again: found with `steering simulate`."""
+ADMIT_CALM = 0.25
+"""Between the two, so much of the way to the aim: what boxes do to each other dies away."""
+ADMIT_DOWN, ADMIT_UP = 0.15, 0.1  # a heartbeat
+ADMIT_AHEAD = 1.0
+"""TTLs: a rise goes on for so long before a change shows; found with `steering simulate`."""
+ADMIT_CHANCE = 0.04
+"""A rise by so much is chance."""
 ADMIT_NEAR = 0.75
 """Below this a rise says nothing: a box that comes back fills up quickly, and no further."""
 ADMIT_MIN = 0.05  # never nothing: else nobody would notice that it is well again
@@ -53,42 +58,54 @@ class Admitting:
     """The share of its normal load that the box wants. What its viewers make of a change shows only
     when all of them have asked again. So the demand behind a load is what is served ÷ what was
     admitted on average during the last TTL (Smith's predictor), and a rising demand is met where it
-    will be half a TTL on. `steering simulate` shows what follows for a crowd."""
+    will be by then. `steering simulate` shows what follows for a crowd."""
 
     def __init__(self) -> None:
         """Everything is admitted."""
         self.admit = 1.0
-        self._told: deque[tuple[float, float]] = deque([(float("-inf"), 1.0)])
+        self._given: deque[tuple[float, float]] = deque()
         self._demands: deque[tuple[float, float]] = deque()
 
     def next(self, load: float, now_s: float, ttl_s: float) -> float:
         """The share wanted from now on; `load` is served ÷ possible bandwidth, `ttl_s` how long
         viewers act on an answer of steering's."""
-        demand = load / self._mean(now_s, ttl_s)
-        rise = self._rise(demand, now_s, ttl_s)
+        beat_s = now_s - self._given[-1][0] if self._given else 0.0
+        self._given.append((now_s, self.admit))
+        demand = load / max(self._mean(now_s, ttl_s), ADMIT_MIN)
+        rise = self._rise(demand, now_s, ttl_s, beat_s)
         coming = (demand + (rise if load > ADMIT_NEAR else 0.0)) * self.admit
-        if coming > ADMIT_HIGH or (coming < ADMIT_LOW and self.admit < 1.0):
+        if coming > ADMIT_HIGH or self.admit < 1.0:
             wanted = self.admit * ADMIT_AIM / max(coming, 1e-6)
-            wanted = min(max(wanted, self.admit - ADMIT_STEP), self.admit + ADMIT_STEP)
+            wanted = min(max(wanted, self.admit - ADMIT_DOWN), self.admit + ADMIT_UP)
+            gain = ADMIT_CALM if ADMIT_LOW <= coming <= ADMIT_HIGH else 1.0
+            wanted = self.admit + gain * (wanted - self.admit)
             self.admit = round(min(1.0, max(ADMIT_MIN, wanted)), 3)
-        self._told.append((now_s, self.admit))
         return self.admit
 
-    def _rise(self, demand: float, now_s: float, ttl_s: float) -> float:
-        """How much the demand rose in the last half of a TTL: it may do so again."""
+    def _rise(self, demand: float, now_s: float, ttl_s: float, beat_s: float) -> float:
+        """How much the demand will rise until a change shows, if it goes on as lately."""
         known = self._demands
         known.append((now_s, demand))
-        while known[0][0] < now_s - ttl_s / 2:
+        while known[0][0] < now_s - max(ttl_s / 2, 2 * beat_s):
             known.popleft()
-        return ADMIT_AHEAD * max(0.0, demand - known[0][1])
+        since_s, before = known[0]
+        if since_s == now_s:
+            return 0.0
+        rate = (demand - before) / (now_s - since_s)
+        return max(0.0, rate * (ADMIT_AHEAD * ttl_s + beat_s / 2) - ADMIT_CHANCE)
 
     def _mean(self, now_s: float, ttl_s: float) -> float:
-        """What was admitted on average during the last `ttl_s`."""
-        told, begin_s = self._told, now_s - ttl_s
-        while len(told) > 1 and told[1][0] <= begin_s:
-            told.popleft()
-        total, until_s = 0.0, now_s
-        for since_s, admit in reversed(told):
-            total += admit * (until_s - max(since_s, begin_s))
-            until_s = max(since_s, begin_s)
+        """What was admitted on average during the last `ttl_s`: each word is carried out evenly
+        until the next."""
+        given, begin_s = self._given, now_s - ttl_s
+        while len(given) > 1 and given[1][0] <= begin_s:
+            given.popleft()
+        first_s, before = given[0]
+        total = before * max(0.0, first_s - begin_s)
+        for until_s, after in islice(given, 1, None):
+            since_s = max(first_s, begin_s)
+            if until_s > since_s:
+                at = after - (after - before) * (until_s - since_s) / (until_s - first_s)
+                total += (at + after) / 2 * (until_s - since_s)
+            first_s, before = until_s, after
         return total / ttl_s

@@ -381,11 +381,12 @@ def test_the_worst_component_wins_and_is_named() -> None:
 
 
 def test_admit_sheds_above_takes_back_below_and_rests_between() -> None:
-    """Hysteresis: between the marks nothing changes."""
+    """Hysteresis: between the marks nothing begins, and what is shed already is hardly moved."""
     law = Admitting()
-    admit = law.next(0.95, now_s=0.0, ttl_s=60.0)
+    assert law.next(0.89, now_s=0.0, ttl_s=60.0) == 1.0
+    admit = law.next(0.95, now_s=300.0, ttl_s=60.0)
     assert 0.8 < admit < 1.0
-    assert law.next(0.85, now_s=600.0, ttl_s=60.0) == admit
+    assert law.next(0.85, now_s=600.0, ttl_s=60.0) == pytest.approx(admit, abs=0.01)
     assert law.next(0.5, now_s=1200.0, ttl_s=60.0) > admit
     for beat in range(100):
         admit = law.next(0.99, now_s=1800.0 + 60 * beat, ttl_s=60.0)
