@@ -111,7 +111,7 @@ def forecast(config: Path, out_file: Path | None, day: datetime | None) -> None:
 
     files = read_files(config)
     asked = day.replace(tzinfo=UTC).timestamp() if day else time.time()
-    found = foresee(files, int(asked // DAY_S))
+    found = foresee(files, int(asked // DAY_S), before_only=day is not None)
     table = Table(title="Tomorrow" if day is None else f"{day:%Y-%m-%d}")
     for name in ("site", "assets", "bytes", "of it unsure"):
         table.add_column(name, justify="left" if name == "site" else "right")

@@ -9,6 +9,7 @@ from fill.arrays import DemandArrays
 from fill.files import Files
 from fill.forecast import tomorrow
 from fill.night import launches_of, read_all_demand, read_all_rules
+from wire.errors import NotFoundError
 from wire.ids import SiteKind
 
 if TYPE_CHECKING:
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
 COLUMNS = ("site", "asset", "bytes_a_day", "spread")
 
 
-def foresee(files: Files, day: int) -> DemandArrays:
-    """What `fill plan` would plan for on `day` (since 1970); raises WireError as it does."""
+def foresee(files: Files, day: int, *, before_only: bool = False) -> DemandArrays:
+    """What `fill plan` would plan for on `day` (since 1970); raises WireError as it does.
+
+    With `before_only`, NotFoundError where all demand is of later days: a plan would begin with it.
+    """
     catalogue, fleet = files.read_catalogue(), files.read_fleet()
     demand = read_all_demand(files, catalogue, fleet)
+    if before_only and demand.rows and min(row.day for row in demand.rows) > day:
+        raise NotFoundError("all demand is of later days: there is nothing to forecast from")
     sites = [site for site in fleet.sites if site.kind is not SiteKind.ORIGIN]
     launches = launches_of(read_all_rules(files, catalogue, fleet), catalogue)
     return tomorrow(demand.rows, catalogue, sites, day, launches)

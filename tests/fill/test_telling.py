@@ -39,6 +39,12 @@ def test_forecast_tells_every_site_and_writes_every_pair(fortnight: Ground) -> N
     assert csv.read_text().splitlines()[0].replace('"', "") == "site,asset,bytes_a_day,spread"
 
 
+def test_a_day_before_all_demand_cannot_be_forecast(fortnight: Ground) -> None:
+    """What came later says nothing of it."""
+    done = fortnight.fill("forecast", "--day", "2026-10-01", check=False)
+    assert done.returncode == 1 and "all demand is of later days" in done.stderr
+
+
 def test_the_file_that_starts_a_fleet_is_taken_as_it_is(ground: Ground) -> None:
     """One day of demand, made by somebody who knows: no site leans on the other."""
     one, two, *_ = ground.synthetic(4).entries
