@@ -172,9 +172,7 @@ def _check_window(site: Site, what: str, where: str) -> None:
         hint = 'window = "02:00-14:00"'
         raise WireError(what, f"{where}.window", "there is a timezone and no window", hint=hint)
     try:
-        hours = site.hours()
+        site.hours()
     except WireError as exc:
         field = "timezone" if "time zone" in exc.detail else "window"
         raise WireError(what, f"{where}.{field}", exc.detail, hint=exc.hint) from exc
-    if hours is not None and hours.start == hours.end:
-        raise WireError(what, f"{where}.window", f"{site.window!r} is a window of 0 minutes")

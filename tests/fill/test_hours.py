@@ -139,7 +139,7 @@ def test_a_box_is_done_when_its_hours_have_summed_up() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ('window = "02:00-02:00"', "site[0].window: '02:00-02:00' is a window of 0 minutes"),
+        ('window = "02:00-02:00"', "site[0].window: '02:00-02:00' is not a window"),
         ('window = "2-4"', "site[0].window: '2-4' is not a window"),
         (
             'window = "02:00-04:00"\ntimezone = "Mars/X"',
