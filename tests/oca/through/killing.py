@@ -145,13 +145,15 @@ class World:
                 env={**os.environ, "TMPDIR": str(self.tmp)},
             )
         began_s = time.monotonic()
-        while not self._answers():
-            assert time.monotonic() - began_s < serving_within_s, "not serving in time"
-            time.sleep(0.02)
-        self.slowest_s = max(self.slowest_s, time.monotonic() - began_s)
-        time.sleep(self.rng.uniform(0.02, 0.8))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            while not self._answers():
+                assert time.monotonic() - began_s < serving_within_s, "not serving in time"
+                time.sleep(0.02)
+            self.slowest_s = max(self.slowest_s, time.monotonic() - began_s)
+            time.sleep(self.rng.uniform(0.02, 0.8))
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def _answers(self) -> bool:
         try:
