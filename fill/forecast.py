@@ -40,7 +40,8 @@ def tomorrow(
 
     `rows` are counted bytes of known sites and assets; those of `today` (days since 1970), which
     has hardly begun, count only where there are no earlier ones. A single day is taken as it is:
-    the file that starts a fleet says what somebody expects. `launches` by title.
+    the file that starts a fleet says what somebody expects. `launches` by title; a launch still to
+    come of a title that is watched already (a film that comes back) says nothing of tomorrow.
     """
     used = [row for row in rows if row.day < today] or list(rows)
     names = tuple(site.id for site in sites)
@@ -49,7 +50,13 @@ def tomorrow(
     last = max(row.day for row in used)
     last = today - 1 if last < today <= last + GAP_DAYS_MAX else last
     first = min(row.day for row in used)
-    assets = describe(catalogue, used, first, launches or {})
+    watched = {catalogue.entries[row.asset].asset.title for row in used}
+    known = {
+        title: launch
+        for title, launch in (launches or {}).items()
+        if launch.day <= today or title not in watched
+    }
+    assets = describe(catalogue, used, first, known)
     places = by_home(used, assets)
     if first == max(row.day for row in used):
         given = [(at, assets, _as_given(assets, places.get(name))) for at, name in enumerate(names)]

@@ -391,6 +391,25 @@ def test_rules_come_before_demand_and_are_told(ground: Ground) -> None:
     assert "drops 2 assets" in pinned
 
 
+def test_a_film_that_comes_back_is_watched_until_then(ground: Ground) -> None:
+    """A launch still to come of a title that people watch takes nothing away from tomorrow."""
+    ranked = list(ground.synthetic(6).entries)
+    days = ("2026-11-19", "2026-11-20", "2026-11-21")
+    ground.demand(*((day, "isp-b", a, 10**6) for day in days for a in ranked))
+
+    def foreseen() -> str:
+        ground.fill("forecast", "--day", "2026-11-22", "--out", str(ground.folder / "f.csv"))
+        return (ground.folder / "f.csv").read_text()
+
+    before = foreseen()
+    rules = '[[launch]]\ntitles = ["t001"]\nday = {day}\n'
+    (ground.folder / "rules.toml").write_text(rules.format(day="2027-01-15"))
+    ground.config.write_text('rules = "rules.toml"\n' + ground.config.read_text())
+    assert foreseen() == before
+    (ground.folder / "rules.toml").write_text(rules.format(day="2026-11-22"))
+    assert foreseen() != before
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
