@@ -7,7 +7,8 @@ or goes only its own share moves. Two more hashes thin what a box gets, always b
 - `admit`, the box's own word: beyond that share of its keys it is passed over (reason L). What one
   box sheds may go to the next of its site, which takes it by the eighth power of its own admit,
   or it leaves the site: else what a full site sheds would go round from one full box to the next.
-  (Weighting by admit as well would take a box's load away twice.)
+  (Weighting by admit as well would take a box's load away twice.) A box that comes back sheds for
+  another reason: what it does not get yet stays with those that had it while it was away.
 - `spread`, from bounded load (`steering.balance`): beyond that share of its keys other boxes of the
   same site that hold as much go first. It only changes the order: nobody is sent away for balance.
 """
@@ -63,6 +64,7 @@ class Box:
     holds: Holds = field(default_factory=BitMap)
     seed: int = 0
     spread: float = 1.0
+    recovering: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,15 @@ def sheds(box: Box, key: bytes, place: int = 0) -> bool:
 
 def admitted(ordered: Sequence[Box], key: bytes) -> list[Box]:
     """Of the boxes of a site in order, those that take the key; none when the first TRIES shed
-    it: then it leaves the site."""
-    found = [box for place, box in enumerate(ordered) if not sheds(box, key, place)]
-    if found and not any(found[0] is box for box in ordered[:TRIES]):
-        return []
+    it: then it leaves the site. For a box that was there all the time, those that are only coming
+    back do not count: to them it is as if they were still away."""
+    found: list[Box] = []
+    settled = 0
+    for index, box in enumerate(ordered):
+        place = index if box.recovering else settled
+        settled += not box.recovering
+        if (found or place < TRIES) and not sheds(box, key, place):
+            found.append(box)
     return found
 
 

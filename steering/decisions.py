@@ -45,6 +45,7 @@ class SeenBox(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     health: float = 1.0
     admit: float = 1.0
     spread: float = 1.0
+    recovering: bool = False
     passed: Reason | None = None
     detail: str = ""
     held: tuple[int, ...] | None = None
@@ -138,6 +139,7 @@ def _seen(box: Box, assets: tuple[int, ...], snapshot: Snapshot) -> SeenBox:
         health=box.health,
         admit=box.admit,
         spread=box.spread,
+        recovering=box.recovering,
         passed=box.passed,
         detail=box.detail,
         held=None if len(held) == len(assets) or box.id == ORIGIN_ID else held,

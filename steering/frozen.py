@@ -44,7 +44,8 @@ def box_of(
     if factor <= 0 and passed is None:
         passed, detail = Reason.DRAINING, WEIGHTLESS
     admit = record.easing.at(now_s) if beat else 0.0
-    if passed is None and record.easing.growing and admit < record.easing.toward:
+    recovering = record.easing.growing and admit < record.easing.toward
+    if passed is None and recovering:
         detail = f"is back, and given {admit:.0%} of its load for now"
     return Box(
         id=spec.id,
@@ -58,6 +59,7 @@ def box_of(
         holds=record.inventory if same_world else BitMap(),
         seed=seed_of(spec.id),
         spread=spread,
+        recovering=recovering,
     )
 
 

@@ -230,6 +230,7 @@ def _box(seen: SeenBox, record: Record, policy: Policy) -> Box:
         health=seen.health,
         admit=seen.admit,
         spread=seen.spread,
+        recovering=seen.recovering,
         passed=passed,
         detail=detail,
         holds=BitMap(record.assets if seen.held is None else seen.held),

@@ -9,7 +9,7 @@ import pytest
 from pyroaring import BitMap
 
 from steering.address import parse_client
-from steering.choose import Box, judge, seed_of, sheds
+from steering.choose import Box, candidates, judge, seed_of, sheds
 from steering.decide import Decision, Question, Ranking, Snapshot, decide, explanation
 from steering.locate import RouteTable
 from wire.fleet import Site
@@ -63,6 +63,17 @@ def test_shed_share_is_independent_of_who_won_the_key() -> None:
     whole = [key for key in KEYS if first([box("a"), box("b")], key) == "a"]
     kept = sum(first(boxes, key) == "a" for key in whole)
     assert abs(kept / len(whole) - 0.5) < 0.04
+
+
+def test_what_boxes_coming_back_do_not_get_yet_stays_in_the_site() -> None:
+    """Two of three boxes are back at 2 %: the third takes what they leave, and nobody the origin;
+    while a site that is back as a whole gets its small share only."""
+    back = {"admit": 0.02, "recovering": True}
+    some = [box("a", **back), box("b", **back), box("c")]
+    assert all(candidates(some, key, 1) for key in KEYS)
+    assert sum(first(some, key) != "c" for key in KEYS) / len(KEYS) < 0.05
+    whole = [box(f"b{n}", **back) for n in range(40)]
+    assert sum(bool(candidates(whole, key, 1)) for key in KEYS) / len(KEYS) < 0.05
 
 
 SITES = {
