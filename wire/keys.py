@@ -59,7 +59,11 @@ def unb64url(text: str, what: str) -> bytes:
 def parse_verify_key(text: str, what: str) -> VerifyKey:
     """Read `ed25519:…`, `es256:…` (uncompressed point) or `hs256:…`; raises WireError."""
     alg, _, body = text.partition(":")
-    raw = unb64url(body, what)
+    try:
+        raw = unb64url(body, what)
+    except WireError as exc:
+        detail = "what follows the colon is not base64url: write what `keygen` printed"
+        raise WireError(what, "", detail) from exc
     try:
         if alg == "ed25519":
             return VerifyKey("EdDSA", _okp(ed25519.Ed25519PublicKey.from_public_bytes(raw)))
