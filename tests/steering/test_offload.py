@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,9 +73,11 @@ async def test_a_process_that_fails_is_said_to_have_failed(
 
 
 def slowly() -> Iterator[bytes]:
-    """Something that no job ever has the end of."""
+    """A piece that no job ever has the end of."""
+    yield b"\xff\xff\xff\xff"
     while True:
-        yield b"\0\0\0\0"
+        time.sleep(0.01)
+        yield bytes(2**16)
 
 
 async def test_a_job_without_an_end_is_ended() -> None:
