@@ -41,8 +41,8 @@ WARM_SHIFT = 20
 WARM_BYTES = 1 << WARM_SHIFT
 """Files are probed, read ahead, and believed to be in the page cache by so much at a time."""
 
-WARM_S = 1
-"""How long a block seen in the page cache is believed to be there, and until the second is over:
+WARM_TICKS_A_S = 2
+"""A block seen in the page cache is believed to be there until the next tick is over, 0.5 to 1 s:
 what is sent is the last that the kernel evicts, and a mistake costs one wait for the disk."""
 
 SHEETS_BYTES_MAX = 64 * 1024 * 1024
@@ -86,12 +86,12 @@ class Entry:
         """The end of what may be sent from `start` without waiting for a disk; `start` for nothing.
 
         Looks at first and last page of at most WARM_BYTES (CONTRACTS.md, Workers), and of the
-        blocks of the file that they are in; a whole block is then believed for WARM_S. `now_s` is
-        monotonic.
+        blocks of the file that they are in; a whole block is then believed (WARM_TICKS_A_S). `now_s`
+        is monotonic.
         """
         end = start + min(length, WARM_BYTES)
         first, last = start >> WARM_SHIFT, (end - 1) >> WARM_SHIFT
-        warm, tick = self._warm, int(now_s)
+        warm, tick = self._warm, int(now_s * WARM_TICKS_A_S)
         if last < len(warm) and warm[first] >= tick and warm[last] >= tick:
             return end
         if not in_page_cache(self.fd, start) or not in_page_cache(self.fd, end - 1):
@@ -115,7 +115,7 @@ class Entry:
         warm = self._warm
         if block >= len(warm):
             warm.extend([0] * (block + 1 - len(warm)))
-        warm[block] = int(now_s) + WARM_S
+        warm[block] = int(now_s * WARM_TICKS_A_S) + 1
 
     def release(self) -> None:
         """One sender less; a forgotten file is closed with its last one."""
