@@ -86,8 +86,8 @@ class Entry:
         """The end of what may be sent from `start` without waiting for a disk; `start` for nothing.
 
         Looks at first and last page of at most WARM_BYTES (CONTRACTS.md, Workers), and of the
-        blocks of the file that they are in; a whole block is then believed (WARM_TICKS_A_S). `now_s`
-        is monotonic.
+        blocks of the file that they are in; a whole block is then believed for a while
+        (WARM_TICKS_A_S). `now_s` is monotonic.
         """
         end = start + min(length, WARM_BYTES)
         first, last = start >> WARM_SHIFT, (end - 1) >> WARM_SHIFT
