@@ -18,7 +18,7 @@ from tests.faults.world import HEARTBEAT_S, Box
 from tests.oca.agent.world import eventually
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
-ASSETS = 12
+ASSETS = 24  # so many that each of three disks has some (hashes of random ids)
 ALL = set(range(ASSETS))
 
 
