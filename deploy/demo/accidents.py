@@ -31,6 +31,8 @@ LOOKING_S = 1.0
 """How late we may notice: we ask every tenth of a second, on a machine that is busy."""
 BOOKS_PATIENCE_S = 20.0
 AGAIN_S = 8.0
+GROWN_S = 3 * layout.HEARTBEAT_S + layout.STEERING_TTL_S
+"""A box that comes back gets canary traffic for two heartbeats, and all of its own a TTL later."""
 
 
 async def screening(story: Story, stage: Stage, truth: Truth) -> None:
@@ -196,6 +198,7 @@ async def healing(story: Story, stage: Stage, truth: Truth) -> None:
         took_s is not None,
         f"after {took_s or HEAL_PATIENCE_S:.1f} s; heartbeats every {layout.HEARTBEAT_S:g} s",
     )
+    await asyncio.sleep(GROWN_S)
     await _press_play_again(story, stage, truth)
     morning = await _small_evening(stage, truth, "morning")
     book(story, morning)
