@@ -124,7 +124,7 @@ def main() -> None:
     os.nice(NICENESS)
     fd, kind, path = sys.argv[1:]
     try:
-        # closed by the TextIOWrapper around it
+        # noqa: SIM115 as the TextIOWrapper around it closes it
         raw = gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # noqa: SIM115
         with io.TextIOWrapper(raw, encoding="utf-8", newline="") as lines:
             answer(int(fd), _READ[kind](lines, path).to_bytes())
