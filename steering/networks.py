@@ -124,9 +124,8 @@ def main() -> None:
     os.nice(NICENESS)
     fd, kind, path = sys.argv[1:]
     try:
-        # noqa: SIM115 as the TextIOWrapper around it closes it
-        raw = gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # noqa: SIM115
-        with io.TextIOWrapper(raw, encoding="utf-8", newline="") as lines:
+        opened = gzip.open if path.endswith(".gz") else open
+        with io.TextIOWrapper(opened(path, "rb"), encoding="utf-8", newline="") as lines:
             answer(int(fd), _READ[kind](lines, path).to_bytes())
     except WireError as exc:
         _give_up(int(fd), exc)
